@@ -1,0 +1,252 @@
+//! The form of a text: how long it is, how it asks, what stands in it besides words.
+
+/// What one pass over the bytes of a text counts. Texts of several parts add up.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(super) struct Features {
+    /// Words; a character of a script without spaces counts as half a word.
+    pub(super) words: u32,
+    /// Runs of digits.
+    pub(super) numbers: u32,
+    /// Question marks of any script.
+    pub(super) questions: u32,
+    /// Line ends.
+    pub(super) lines: u32,
+    /// Lines that begin like an item of a list.
+    pub(super) items: u32,
+    /// Lines that end in `;`, `{` or `}`.
+    pub(super) code_lines: u32,
+    /// Names such as `user_id` or `getUserName`.
+    pub(super) identifiers: u32,
+    /// Arithmetic between numbers: `1547 * 892`.
+    pub(super) sums: u32,
+    /// Powers and equations with letters: `x^2`, `3x + 7 = 22`.
+    pub(super) formulas: u32,
+    /// Mathematical signs: ∑ ∫ √ ≤ π².
+    pub(super) signs: u32,
+}
+
+/// What a byte may begin or end; most bytes are of no interest and cost one look at a table.
+#[derive(Clone, Copy, PartialEq, Eq)]
+#[repr(u8)]
+enum Kind {
+    Other,
+    Space,
+    LineEnd,
+    Digit,
+    Capital,
+    Underscore,
+    Question,
+    /// `.` and `)`, which end the number of a list item.
+    ItemEnd,
+    Operator,
+    /// The first byte of a character beyond ASCII.
+    Wide,
+}
+
+const KINDS: [Kind; 256] = {
+    let mut kinds = [Kind::Other; 256];
+    let mut byte = 0;
+    while byte < 256 {
+        kinds[byte] = match byte as u8 {
+            b'\n' => Kind::LineEnd,
+            b' ' | b'\t' | b'\r' => Kind::Space,
+            b'0'..=b'9' => Kind::Digit,
+            b'A'..=b'Z' => Kind::Capital,
+            b'_' => Kind::Underscore,
+            b'?' => Kind::Question,
+            b'.' | b')' => Kind::ItemEnd,
+            b'+' | b'*' | b'/' | b'^' | b'=' | b'-' => Kind::Operator,
+            0xC0.. => Kind::Wide,
+            _ => Kind::Other,
+        };
+        byte += 1;
+    }
+    kinds
+};
+
+impl Features {
+    /// Counts over a text in normal form.
+    pub(super) fn count(&mut self, text: &str) {
+        let bytes = text.as_bytes();
+        let mut half_words = 0_u32;
+        self.words += u32::from(bytes.first().is_some_and(|byte| !is_space(*byte)));
+        for (at, &byte) in bytes.iter().enumerate() {
+            match KINDS[usize::from(byte)] {
+                Kind::Other => {}
+                Kind::Space => self.begin_word(bytes, at + 1),
+                Kind::LineEnd => {
+                    self.lines += 1;
+                    self.end_line(bytes, at);
+                    self.begin_word(bytes, at + 1);
+                }
+                Kind::Digit => self.numbers += u32::from(!continues_number(bytes, at)),
+                Kind::Capital => self.identifiers += u32::from(is_hump(bytes, at)),
+                Kind::Underscore => {
+                    let joins = is_letter_at(bytes, at.wrapping_sub(1)) && is_letter_at(bytes, at + 1);
+                    self.identifiers += u32::from(joins);
+                }
+                Kind::Question => self.questions += 1,
+                Kind::ItemEnd => self.items += u32::from(ends_item_number(bytes, at)),
+                Kind::Operator => {
+                    self.items += u32::from(is_bullet(bytes, at));
+                    self.count_operator(bytes, at);
+                }
+                Kind::Wide => {
+                    if let Some(c) = text.get(at..).and_then(|rest| rest.chars().next()) {
+                        self.count_wide(c, &mut half_words);
+                    }
+                }
+            }
+        }
+        self.end_line(bytes, bytes.len());
+        self.words += half_words / 2;
+    }
+
+    fn begin_word(&mut self, bytes: &[u8], at: usize) {
+        self.words += u32::from(bytes.get(at).is_some_and(|byte| !is_space(*byte)));
+    }
+
+    fn count_wide(&mut self, c: char, half_words: &mut u32) {
+        match c {
+            '？' | '؟' => self.questions += 1,
+            '∀'..='⋿' | '²' | '³' | '¹' | '×' | '÷' | '±' | 'π' | 'θ' | '⁰'..='₎' | '→' | '⇒' => self.signs += 1,
+            // Kana, Han, Hangul and Thai: scripts whose words are not set apart by spaces.
+            '\u{0E00}'..='\u{0E7F}' | '\u{3040}'..='\u{30FF}' | '\u{3400}'..='\u{9FFF}'
+            | '\u{AC00}'..='\u{D7AF}' | '\u{20000}'..='\u{3FFFF}' => *half_words += 1,
+            _ => {}
+        }
+    }
+
+    fn end_line(&mut self, bytes: &[u8], end: usize) {
+        let last = bytes[..end].iter().rev().take(4).find(|byte| !matches!(byte, b' ' | b'\t' | b'\r'));
+        if matches!(last, Some(b';' | b'{' | b'}')) {
+            self.code_lines += 1;
+        }
+    }
+
+    fn count_operator(&mut self, bytes: &[u8], at: usize) {
+        let (Some(before), before_gap) = neighbour(bytes[..at].iter().rev()) else { return };
+        let (Some(after), after_gap) = neighbour(bytes[at + 1..].iter()) else { return };
+        let is_spaced = before_gap > 0 && after_gap > 0;
+        match bytes[at] {
+            b'^' if before.is_ascii_alphanumeric() || before == b')' => self.formulas += 1,
+            // Dates, ranges and paths are no arithmetic: "/" and "-" need room on both sides.
+            b'/' | b'-' if is_spaced && before.is_ascii_digit() && after.is_ascii_digit() => self.sums += 1,
+            b'+' | b'*' if before.is_ascii_digit() && after.is_ascii_digit() => self.sums += 1,
+            b'=' if is_term(before) && is_term(after) && is_formula(bytes, at) => self.formulas += 1,
+            _ => {}
+        }
+    }
+}
+
+const fn is_space(byte: u8) -> bool {
+    matches!(KINDS[byte as usize], Kind::Space | Kind::LineEnd)
+}
+
+/// Whether the digit at `at` goes on a number: behind a digit, or a point or comma between digits.
+fn continues_number(bytes: &[u8], at: usize) -> bool {
+    let is_digit_at = |back: usize| at >= back && bytes[at - back].is_ascii_digit();
+    is_digit_at(1) || (at >= 1 && matches!(bytes[at - 1], b'.' | b',') && is_digit_at(2))
+}
+
+/// Whether the sign at `at` is a bullet: alone at the beginning of its line.
+fn is_bullet(bytes: &[u8], at: usize) -> bool {
+    matches!(bytes[at], b'-' | b'*')
+        && bytes.get(at + 1) == Some(&b' ')
+        && bytes[..at].iter().rev().find(|byte| !matches!(byte, b' ' | b'\t')).is_none_or(|byte| *byte == b'\n')
+}
+
+fn is_letter_at(bytes: &[u8], at: usize) -> bool {
+    bytes.get(at).is_some_and(u8::is_ascii_alphabetic)
+}
+
+/// An inner capital of a name like `getUserName`: three small letters before, one behind; "iPhone" and
+/// "McDonald" have fewer.
+fn is_hump(bytes: &[u8], at: usize) -> bool {
+    at >= 3 && bytes[at - 3..at].iter().all(u8::is_ascii_lowercase) && {
+        let begins_small = bytes[..at].iter().rev().take_while(|byte| byte.is_ascii_alphanumeric()).last();
+        begins_small.is_some_and(u8::is_ascii_lowercase) && bytes.get(at + 1).is_some_and(u8::is_ascii_lowercase)
+    }
+}
+
+/// Whether the `.` or `)` at `at` ends a number that begins its line: "1. " or "2) ".
+fn ends_item_number(bytes: &[u8], at: usize) -> bool {
+    let digits = bytes[..at].iter().rev().take(3).take_while(|byte| byte.is_ascii_digit()).count();
+    digits > 0
+        && bytes.get(at + 1) == Some(&b' ')
+        && at.checked_sub(digits + 1).is_none_or(|before| bytes[before] == b'\n')
+}
+
+/// The nearest byte that is no blank, at most two blanks away, and how many blanks lie between.
+fn neighbour<'a>(bytes: impl Iterator<Item = &'a u8>) -> (Option<u8>, usize) {
+    for (gap, byte) in bytes.take(3).enumerate() {
+        if *byte != b' ' {
+            return (Some(*byte), gap);
+        }
+    }
+    (None, 0)
+}
+
+const fn is_term(byte: u8) -> bool {
+    byte.is_ascii_alphanumeric() || matches!(byte, b')' | b'(' | b'-')
+}
+
+/// Whether an `=` stands in a formula and not in an assignment: another operator or a power stands in
+/// the same few bytes before it, as in "x^2 + 5x + 6 = 0" or "3x + 7 = 22".
+fn is_formula(bytes: &[u8], at: usize) -> bool {
+    let before = &bytes[at.saturating_sub(16)..at];
+    let line = before.iter().rposition(|byte| *byte == b'\n').map_or(before, |end| &before[end..]);
+    let has_operator = line.iter().any(|byte| matches!(byte, b'+' | b'^' | b'*'))
+        || line.windows(3).any(|window| window == b" - ");
+    let has_digit = line.iter().any(u8::is_ascii_digit);
+    has_operator && (has_digit || bytes[at..].iter().take(6).any(u8::is_ascii_digit))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::Features;
+
+    fn count(text: &str) -> Features {
+        let mut features = Features::default();
+        features.count(text);
+        features
+    }
+
+    #[test]
+    fn arithmetic_is_told_from_dates_ranges_and_assignments() {
+        for (text, sums, formulas) in [
+            ("what is 1547 * 892?", 1, 0),
+            ("12+30", 1, 0),
+            ("10 / 4 - 3", 2, 0),
+            ("on 12/05/2023 between 1990-2000 call 555-0199", 0, 0),
+            ("x^2 + 5x + 6 = 0", 1, 2),
+            ("solve for x: 3x + 7 = 22", 0, 1),
+            ("let total = 5", 0, 0),
+            ("a=b", 0, 0),
+            ("+", 0, 0),
+        ] {
+            let seen = count(text);
+            assert_eq!((seen.sums, seen.formulas), (sums, formulas), "{text:?}");
+        }
+    }
+
+    #[test]
+    fn names_of_programs_are_told_from_names_of_things() {
+        for (text, identifiers) in [
+            ("rename user_id and getUserName", 3),
+            ("my iPhone, YouTube and JavaScript at McDonald", 0),
+            ("_private_ - __init__", 0),
+        ] {
+            assert_eq!(count(text).identifiers, identifiers, "{text:?}");
+        }
+    }
+
+    #[test]
+    fn lists_lines_words_and_signs_are_counted() {
+        let seen = count("Pick:\n1. one\n2) two\n- three\n * four\nint main() {\n  return 0;\n}");
+        assert_eq!((seen.items, seen.lines, seen.code_lines), (4, 7, 3));
+        assert_eq!(count("∑ of n² ≤ ∞ ?").signs, 4);
+        assert_eq!(count("写一个函数？").words, 1 + 5 / 2);
+        assert_eq!((count("写一个函数？").questions, count("").words), (1, 0));
+    }
+}

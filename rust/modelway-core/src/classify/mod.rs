@@ -1,0 +1,112 @@
+//! Text in, reading out: which class a prompt wants, how sure, and why.
+//!
+//! [`Classify`] is the seam: a classifier gives a [`Reading`] (cheap, for every decision) and the
+//! evidence behind it (for whoever asks why). [`KeywordClassifier`] reads words and structure.
+
+mod features;
+mod keyword;
+mod lexicon;
+mod normal;
+mod opening;
+pub mod sample;
+mod scores;
+
+use crate::task::TaskClass;
+
+pub use keyword::KeywordClassifier;
+pub use lexicon::Keywords;
+
+/// The classes a text can be read as: all but embedding, which the endpoint decides.
+pub const READABLE: [TaskClass; 7] = [
+    TaskClass::QuickResponse,
+    TaskClass::DeepThinking,
+    TaskClass::CodeGeneration,
+    TaskClass::Mathematical,
+    TaskClass::Creative,
+    TaskClass::ToolUse,
+    TaskClass::General,
+];
+
+/// What a reading rests on.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Basis {
+    /// There was nothing to read.
+    Empty,
+    /// Nothing, or too little, pointed to one class.
+    Unsure,
+    /// Words decided.
+    Words,
+    /// Structure decided: fences, formulas, the shape of a question.
+    Structure,
+}
+
+/// What a classifier read in a text.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Reading {
+    /// The class to serve it as.
+    pub task: TaskClass,
+    /// Probability by class; embedding's is 0 and the others add up to 1.
+    pub probabilities: [f32; TaskClass::COUNT],
+    /// 0: a quick answer will do; 1: deep thinking.
+    pub complexity: f32,
+    /// What it rests on.
+    pub basis: Basis,
+}
+
+impl Reading {
+    /// The probability of the class it is served as.
+    #[must_use]
+    pub fn confidence(&self) -> f32 {
+        self.probabilities[self.task.index()]
+    }
+
+    /// The probability of the likeliest class less that of the second.
+    #[must_use]
+    pub fn margin(&self) -> f32 {
+        let (mut best, mut second) = (0.0_f32, 0.0_f32);
+        for probability in self.probabilities {
+            if probability > best {
+                second = best;
+                best = probability;
+            } else if probability > second {
+                second = probability;
+            }
+        }
+        best - second
+    }
+}
+
+/// The part of complexity that length alone gives, in [0, 0.6]: 300 words and more are as long as it gets.
+pub(crate) fn complexity_of_words(words: f32) -> f32 {
+    const LONG: f32 = 300.0;
+    0.6 * (words.ln_1p() / LONG.ln_1p()).min(1.0)
+}
+
+/// The complexity of a request of which only the length is known; four tokens are about three words.
+#[must_use]
+pub fn complexity_of_length(tokens: u64) -> f32 {
+    complexity_of_words(tokens as f32 * 0.75)
+}
+
+/// A piece of text that speaks for (or, with a negative weight, against) a class.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Evidence {
+    /// First character.
+    pub start: usize,
+    /// Behind the last character.
+    pub end: usize,
+    /// The class.
+    pub task: TaskClass,
+    /// How much, in units of the logit.
+    pub weight: f32,
+}
+
+/// A classifier of prompts. Any text is welcome; none makes it panic, and the same text always gives
+/// the same reading.
+pub trait Classify: Send + Sync {
+    /// What the text wants.
+    fn read(&self, text: &str) -> Reading;
+
+    /// The same reading, with the evidence behind it in the order of the text.
+    fn explain(&self, text: &str) -> (Reading, Vec<Evidence>);
+}

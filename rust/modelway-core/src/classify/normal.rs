@@ -1,0 +1,150 @@
+//! The form in which words are compared: lower case, compatibility forms unified (NFKC), accents of
+//! Latin letters folded away, control and format characters left out.
+//!
+//! People type "funcion" for "función" and paste full-width digits; a bidirectional mark or a zero
+//! byte inside a word changes nothing of its meaning. Marks of other scripts are kept: there they make
+//! other letters.
+
+use std::borrow::Cow;
+
+use unicode_normalization::UnicodeNormalization;
+use unicode_normalization::char::{canonical_combining_class, is_combining_mark};
+
+/// A text in normal form, with the way back to the characters it came from.
+#[derive(Debug)]
+pub(super) struct Normal<'a> {
+    text: Cow<'a, str>,
+    /// For each byte of `text` the original character's index; `None` where bytes are characters.
+    origin: Option<Vec<u32>>,
+}
+
+impl<'a> Normal<'a> {
+    /// The normal form of `text`; `with_origin` keeps the way back, which only explanations need.
+    #[must_use]
+    pub(super) fn of(text: &'a str, with_origin: bool) -> Self {
+        // Without a short cut, so that the compiler looks at many bytes at once.
+        if text.bytes().fold(true, |plain, byte| plain & is_plain(byte)) {
+            // Plain ASCII is compared without regard to case where it stands.
+            return Self { text: Cow::Borrowed(text), origin: None };
+        }
+        let mut out = Folded {
+            text: String::with_capacity(text.len() + 8),
+            origin: with_origin.then(|| Vec::with_capacity(text.len() + 8)),
+        };
+        let mut segment = String::new();
+        let mut segment_at = 0;
+        for (index, c) in (0_u32..).zip(text.chars()) {
+            if is_invisible(c) {
+                continue;
+            }
+            if !segment.is_empty() && !joins_left(c) {
+                out.push_segment(&segment, segment_at);
+                segment.clear();
+            }
+            if segment.is_empty() {
+                segment_at = index;
+            }
+            segment.push(c);
+        }
+        out.push_segment(&segment, segment_at);
+        Self { text: Cow::Owned(out.text), origin: out.origin }
+    }
+
+    /// The text to compare. ASCII letters may still be upper case where the whole text is plain.
+    #[must_use]
+    pub(super) fn text(&self) -> &str {
+        &self.text
+    }
+
+    /// The index of the original character that the byte at `at` came from.
+    #[must_use]
+    pub(super) fn character_at(&self, at: usize) -> usize {
+        self.origin.as_ref().map_or(at, |origin| origin.get(at).map_or(0, |index| *index as usize))
+    }
+}
+
+const fn is_plain(byte: u8) -> bool {
+    matches!(byte, b' '..=b'~' | b'\n' | b'\r' | b'\t')
+}
+
+/// Control characters other than white space, zero-width and bidirectional marks, tags, soft hyphens.
+fn is_invisible(c: char) -> bool {
+    (c.is_control() && !matches!(c, '\n' | '\r' | '\t'))
+        || matches!(c, '\u{AD}' | '\u{200B}'..='\u{200F}' | '\u{202A}'..='\u{202E}' | '\u{2060}'..='\u{2069}'
+            | '\u{FE00}'..='\u{FE0F}' | '\u{FEFF}' | '\u{E0000}'..='\u{E007F}')
+}
+
+/// Whether `c` composes with what stands before it: combining marks, and the later parts of a Hangul
+/// syllable, which are starters and compose all the same.
+fn joins_left(c: char) -> bool {
+    !c.is_ascii()
+        && (canonical_combining_class(c) != 0
+            || is_combining_mark(c)
+            || matches!(c, '\u{1160}'..='\u{11FF}' | '\u{FF9E}' | '\u{FF9F}'))
+}
+
+struct Folded {
+    text: String,
+    origin: Option<Vec<u32>>,
+}
+
+impl Folded {
+    fn push_segment(&mut self, segment: &str, at: u32) {
+        let before = self.text.len();
+        for composed in segment.nfkc() {
+            for lower in composed.to_lowercase() {
+                self.push_folded(lower);
+            }
+        }
+        if let Some(origin) = &mut self.origin {
+            origin.extend(std::iter::repeat_n(at, self.text.len() - before));
+        }
+    }
+
+    fn push_folded(&mut self, c: char) {
+        if c.is_ascii() {
+            self.text.push(c);
+        } else if matches!(c, '\u{C0}'..='\u{24F}' | '\u{1E00}'..='\u{1EFF}') {
+            let mut parts = std::iter::once(c).nfd();
+            match parts.next() {
+                Some(base) if base.is_ascii() => self.text.push(base),
+                _ => self.text.push(c),
+            }
+        } else if !matches!(c, '\u{300}'..='\u{36F}') {
+            self.text.push(c);
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::Normal;
+
+    #[test]
+    fn writes_what_means_the_same_in_the_same_way() {
+        for (text, normal) in [
+            ("función", "funcion"),
+            ("funcio\u{301}n", "funcion"),
+            ("FUNCIÓN é", "funcion e"),
+            ("ｆｕｌｌ　width", "full width"),
+            ("wri\u{0}te\u{200B} co\u{202E}de\u{7}\u{AD}", "write code"),
+            ("İstanbul straße", "istanbul straße"),
+            ("が か\u{3099}", "が が"),
+            ("\u{1112}\u{1161}\u{11AB}", "한"),
+            ("🦀 Привет", "🦀 привет"),
+        ] {
+            assert_eq!(Normal::of(text, false).text(), normal, "{text:?}");
+            assert_eq!(Normal::of(normal, false).text(), normal, "again: {normal:?}");
+        }
+    }
+
+    #[test]
+    fn every_byte_knows_the_character_it_came_from() {
+        let text = "\u{0}ñandú ﬁx e\u{301}x";
+        let normal = Normal::of(text, true);
+        assert_eq!(normal.text(), "nandu fix ex");
+        let characters: Vec<usize> = (0..normal.text().len()).map(|at| normal.character_at(at)).collect();
+        assert_eq!(characters, [1, 2, 3, 4, 5, 6, 7, 7, 8, 9, 10, 12]);
+        assert_eq!(Normal::of("plain", true).character_at(3), 3);
+    }
+}

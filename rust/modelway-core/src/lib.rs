@@ -1,0 +1,30 @@
+//! The decisions of modelway: pure functions over a snapshot. No clock, no chance, no I/O: time comes
+//! in as `now`, chance as a number, and what a change causes is returned.
+
+pub mod backoff;
+pub mod classify;
+pub mod ewma;
+pub mod fallback;
+pub mod health;
+pub mod model_set;
+pub mod named;
+pub mod profile;
+pub mod reason;
+pub mod request;
+pub mod router;
+pub mod select;
+pub mod table;
+pub mod task;
+
+pub use classify::{Basis, Classify, Evidence, KeywordClassifier, Keywords, Reading};
+pub use ewma::Millis;
+pub use health::{HealthPolicy, HealthSnapshot, ModelHealth, NotNow, OutcomeKind, RequestOutcome};
+pub use profile::{
+    CapabilitySet, CostTier, LatencyClass, LicenseTier, Locality, ModelCapability, ModelProfile,
+};
+pub use reason::{Rejection, SelectionReason};
+pub use request::Request;
+pub use router::{HealthKey, Router};
+pub use select::{Decision, SelectError};
+pub use table::{BuildError, RoutingTable, Settings};
+pub use task::{TaskClass, TaskSet};

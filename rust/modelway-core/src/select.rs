@@ -1,0 +1,248 @@
+//! Which model serves: a pure function of the table, the request, the reading of its text and the
+//! models that are not available now.
+//!
+//! Candidates stand in order in the table, so a decision looks at the first and goes on only where a
+//! hard filter rejects it: it costs the same with three models and with a hundred. The chain and the
+//! rejected candidates are worked out only when somebody reads them.
+
+use std::sync::Arc;
+
+use crate::classify::{Basis, Reading, complexity_of_length};
+use crate::fallback::Target;
+use crate::model_set::{ModelIndex, ModelSet};
+use crate::profile::{Locality, ModelCapability, ModelProfile};
+use crate::reason::{Rejection, SelectionReason};
+use crate::request::{Request, estimate_tokens};
+use crate::table::RoutingTable;
+use crate::task::TaskClass;
+
+/// What a request demands of any model that is to serve it.
+#[derive(Clone, Copy, Debug)]
+struct Needs {
+    tools: bool,
+    vision: bool,
+    tokens: u64,
+}
+
+/// Why no model can serve.
+#[derive(Clone, Debug, PartialEq)]
+pub enum SelectError {
+    /// The table has no models.
+    NoModels,
+    /// The caller named a model that nothing here has; the nearest known name.
+    UnknownModel(Option<String>),
+    /// Embeddings are not served.
+    Embedding,
+    /// Every model that is left for other reasons is too short.
+    ContextTooLong {
+        /// Tokens needed.
+        needed: u64,
+        /// The longest context among the models that were left.
+        longest: u32,
+    },
+    /// Nothing is left; every model with why.
+    NoneLeft(Vec<(ModelIndex, Rejection)>),
+}
+
+/// The decision. Keeps the table it was made from, so that names are read lazily and stay right.
+#[derive(Clone, Debug)]
+pub struct Decision {
+    table: Arc<RoutingTable>,
+    chosen: ModelIndex,
+    explicit: Option<ModelIndex>,
+    task: TaskClass,
+    reason: SelectionReason,
+    reading: Option<Reading>,
+    needs: Needs,
+    unavailable: Option<ModelSet>,
+}
+
+/// Decides.
+///
+/// Order of candidates: the caller's model; then for the class the configured default, its chain,
+/// models with the class in `strengths`, the others, those with it in `weaknesses`.
+///
+/// # Errors
+/// [`SelectError`], when no model can serve.
+pub fn select(
+    table: &Arc<RoutingTable>,
+    request: &Request<'_>,
+    unavailable: Option<ModelSet>,
+) -> Result<Decision, SelectError> {
+    if table.models().is_empty() {
+        return Err(SelectError::NoModels);
+    }
+    let explicit = match request.model {
+        None => None,
+        Some(name) => Some(table.find(name).ok_or_else(|| {
+            SelectError::UnknownModel(table.nearest(name).map(str::to_owned))
+        })?),
+    };
+    let (task, base_reason, reading) = match request.task {
+        Some(TaskClass::Embedding) => return Err(SelectError::Embedding),
+        Some(task) => (task, SelectionReason::ExplicitTask, None),
+        None if request.has_tools => (TaskClass::ToolUse, SelectionReason::Structure, None),
+        None => {
+            let reading = table.classifier().read(request.prompt);
+            (reading.task, reason_of(&reading), Some(reading))
+        }
+    };
+    let needs = Needs {
+        tools: request.has_tools,
+        vision: request.has_images,
+        tokens: request.context_tokens.unwrap_or_else(|| estimate_tokens(request.prompt)),
+    };
+    let mut decision = Decision {
+        table: Arc::clone(table),
+        chosen: 0,
+        explicit,
+        task,
+        reason: base_reason,
+        reading,
+        needs,
+        unavailable,
+    };
+    let mut first_rejected = None;
+    let found = decision.candidates().find(|model| match decision.rejection(*model) {
+        None => true,
+        Some(rejection) => {
+            first_rejected.get_or_insert(rejection);
+            false
+        }
+    });
+    let Some(chosen) = found else { return Err(decision.why_none()) };
+    decision.chosen = chosen;
+    decision.reason = match first_rejected {
+        Some(rejection) => rejection.as_reason(),
+        None if explicit.is_some() => SelectionReason::ExplicitModel,
+        None => base_reason,
+    };
+    Ok(decision)
+}
+
+const fn reason_of(reading: &Reading) -> SelectionReason {
+    match reading.basis {
+        Basis::Empty => SelectionReason::Default,
+        Basis::Unsure => SelectionReason::Unsure,
+        Basis::Words => SelectionReason::Classified,
+        Basis::Structure => SelectionReason::Structure,
+    }
+}
+
+impl Decision {
+    /// The model that serves.
+    #[must_use]
+    pub fn model(&self) -> &ModelProfile {
+        self.table.model(self.chosen)
+    }
+
+    /// The class of the request.
+    #[must_use]
+    pub const fn task(&self) -> TaskClass {
+        self.task
+    }
+
+    /// Why this model.
+    #[must_use]
+    pub const fn reason(&self) -> SelectionReason {
+        self.reason
+    }
+
+    /// What the classifier read; `None` where the caller's word or the tools decided the class.
+    #[must_use]
+    pub const fn reading(&self) -> Option<&Reading> {
+        self.reading.as_ref()
+    }
+
+    /// How much thought the request takes, in [0, 1]; without a reading from its length alone.
+    #[must_use]
+    pub fn complexity(&self) -> f32 {
+        self.reading.as_ref().map_or_else(|| complexity_of_length(self.needs.tokens), |read| read.complexity)
+    }
+
+    /// The request's length in tokens, given or estimated.
+    #[must_use]
+    pub const fn context_tokens(&self) -> u64 {
+        self.needs.tokens
+    }
+
+    /// The table the decision was made from.
+    #[must_use]
+    pub fn table(&self) -> &RoutingTable {
+        &self.table
+    }
+
+    /// The models that follow if the chosen one fails: those that pass the same filters, in order.
+    #[must_use]
+    pub fn chain(&self) -> Vec<ModelIndex> {
+        let mut done = ModelSet::none(self.table.models().len());
+        done.insert(self.chosen);
+        let mut chain = Vec::new();
+        for model in self.candidates() {
+            if !done.contains(model) && self.rejection(model).is_none() {
+                done.insert(model);
+                chain.push(model);
+            }
+        }
+        chain
+    }
+
+    /// Every model that could not be chosen, with why, in the order of candidates.
+    #[must_use]
+    pub fn rejected(&self) -> Vec<(ModelIndex, Rejection)> {
+        let mut seen = ModelSet::none(self.table.models().len());
+        let mut rejected = Vec::new();
+        for model in self.candidates() {
+            if let Some(rejection) = self.rejection(model)
+                && !seen.contains(model)
+            {
+                seen.insert(model);
+                rejected.push((model, rejection));
+            }
+        }
+        rejected
+    }
+
+    /// All models in order; the caller's model and its chain may come twice.
+    fn candidates(&self) -> impl Iterator<Item = ModelIndex> {
+        let own_chain = self.explicit.map(|model| self.table.chain_of(Target::Model(model))).unwrap_or_default();
+        let by_class = self.table.order(self.task).iter().map(|(model, _)| *model);
+        self.explicit.into_iter().chain(own_chain).chain(by_class)
+    }
+
+    /// Why a model can't be chosen: what no time and no shortening changes comes first.
+    fn rejection(&self, index: ModelIndex) -> Option<Rejection> {
+        let model = self.table.model(index);
+        if model.location == Locality::External {
+            Some(Rejection::External)
+        } else if model.location == Locality::Lan {
+            Some(Rejection::Lan)
+        } else if self.needs.tools && !model.supports_tools {
+            Some(Rejection::Tools)
+        } else if self.needs.vision && !model.capabilities.contains(ModelCapability::VisionInput) {
+            Some(Rejection::Images)
+        } else if model.max_context.is_some_and(|context| u64::from(context) < self.needs.tokens) {
+            Some(Rejection::ContextLength)
+        } else if self.unavailable.as_ref().is_some_and(|set| set.contains(index)) {
+            Some(Rejection::Unavailable)
+        } else {
+            None
+        }
+    }
+
+    fn why_none(&self) -> SelectError {
+        let rejected = self.rejected();
+        let longest = rejected
+            .iter()
+            .filter(|(_, why)| *why == Rejection::ContextLength)
+            .filter_map(|(model, _)| self.table.model(*model).max_context)
+            .max();
+        // Where a model was only too busy or broken, waiting helps and shortening does not.
+        match longest {
+            Some(longest) if !rejected.iter().any(|(_, why)| *why == Rejection::Unavailable) => {
+                SelectError::ContextTooLong { needed: self.needs.tokens, longest }
+            }
+            _ => SelectError::NoneLeft(rejected),
+        }
+    }
+}

@@ -1,0 +1,326 @@
+//! The routing table: an immutable snapshot of models, defaults and chains, built once with every
+//! error found, and swapped as a whole.
+
+use std::collections::HashMap;
+use std::sync::Arc;
+
+use crate::classify::{Classify, KeywordClassifier, Keywords};
+use crate::fallback::{self, Target, Written};
+use crate::model_set::ModelIndex;
+use crate::named::nearest;
+use crate::profile::ModelProfile;
+use crate::task::TaskClass;
+
+/// What a table is built from: names as written, not yet known to mean anything.
+#[derive(Clone, Debug, Default)]
+pub struct Settings {
+    /// The models; implicit ones stand after the declared ones.
+    pub models: Vec<ModelProfile>,
+    /// The first model of a class.
+    pub defaults: Vec<(TaskClass, String)>,
+    /// What a task or model falls back to: names of tasks and models.
+    pub fallbacks: Vec<(String, Vec<String>)>,
+    /// Keywords of the classifier.
+    pub keywords: Keywords,
+}
+
+/// One thing that keeps a table from being built.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct BuildError {
+    /// Where in the configuration, as in `fallbacks.code[1]`.
+    pub path: String,
+    /// What is wrong with which value, and the remedy.
+    pub message: String,
+}
+
+/// How a model ranks among a class's candidates; smaller is better. Equal ranks are ordered by
+/// licence, cost and latency.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Rank {
+    /// The configured default.
+    Default,
+    /// The n-th of its chain.
+    Chain(u16),
+    /// The class is one of its strengths.
+    Strong,
+    /// Nothing is said of the class.
+    Neutral,
+    /// The class is one of its weaknesses.
+    Weak,
+}
+
+/// The routing table.
+pub struct RoutingTable {
+    models: Vec<ModelProfile>,
+    names: HashMap<String, ModelIndex>,
+    defaults: [Option<ModelIndex>; TaskClass::COUNT],
+    written: Written,
+    /// For each class all models, best first.
+    order: [Vec<(ModelIndex, Rank)>; TaskClass::COUNT],
+    classifier: Arc<dyn Classify>,
+}
+
+impl std::fmt::Debug for RoutingTable {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("RoutingTable").field("models", &self.models.len()).finish_non_exhaustive()
+    }
+}
+
+impl RoutingTable {
+    /// Builds a table, or tells everything that is wrong.
+    ///
+    /// # Errors
+    /// All problems: unknown names with the nearest known one, names used twice, cycles, dead ends.
+    pub fn build(settings: Settings) -> Result<Self, Vec<BuildError>> {
+        let mut builder = Builder { errors: Vec::new(), names: HashMap::new() };
+        builder.index_names(&settings.models);
+        let defaults = builder.resolve_defaults(&settings);
+        let written = builder.resolve_fallbacks(&settings, &defaults);
+        if !builder.errors.is_empty() {
+            return Err(builder.errors);
+        }
+        let models = settings.models;
+        let mut table = Self {
+            names: builder.names,
+            defaults,
+            written,
+            order: Default::default(),
+            classifier: Arc::new(KeywordClassifier::new(&settings.keywords)),
+            models,
+        };
+        table.order = std::array::from_fn(|task| table.ranked(TaskClass::ALL[task]));
+        Ok(table)
+    }
+
+    fn ranked(&self, task: TaskClass) -> Vec<(ModelIndex, Rank)> {
+        let chain = self.chain_of(Target::Task(task));
+        let rank_of = |index: ModelIndex, model: &ModelProfile| {
+            if self.defaults[task.index()] == Some(index) {
+                Rank::Default
+            } else if let Some(place) = chain.iter().position(|link| *link == index) {
+                Rank::Chain(place as u16)
+            } else if model.strengths.contains(task) {
+                Rank::Strong
+            } else if model.weaknesses.contains(task) {
+                Rank::Weak
+            } else {
+                Rank::Neutral
+            }
+        };
+        let mut order: Vec<_> =
+            indexed(&self.models).map(|(index, model)| (index, rank_of(index, model))).collect();
+        // A stable sort: what is equal in everything stays in the order of the configuration.
+        order.sort_by_key(|(index, rank)| {
+            let model = self.model(*index);
+            (*rank, model.license_tier, model.cost_tier, model.avg_ttft_ms.unwrap_or(u64::MAX))
+        });
+        order
+    }
+
+    /// The models that follow the first choice of a task or a model, each once.
+    #[must_use]
+    pub fn chain_of(&self, target: Target) -> Vec<ModelIndex> {
+        fallback::resolve(target, &self.written, |task| self.defaults[task.index()])
+    }
+
+    /// The chain of a task or a model by name. A model without a chain of its own follows those of the
+    /// classes that it is the default of.
+    #[must_use]
+    pub fn fallback_chain(&self, name: &str) -> Option<Vec<ModelIndex>> {
+        if let Some(task) = TaskClass::parse(name) {
+            return Some(self.chain_of(Target::Task(task)));
+        }
+        let model = self.find(name)?;
+        if self.written.contains_key(&Target::Model(model)) {
+            return Some(self.chain_of(Target::Model(model)));
+        }
+        let mut chain: Vec<ModelIndex> = Vec::new();
+        for task in TaskClass::ALL.iter().filter(|task| self.defaults[task.index()] == Some(model)) {
+            for link in self.chain_of(Target::Task(*task)) {
+                if !chain.contains(&link) {
+                    chain.push(link);
+                }
+            }
+        }
+        Some(chain)
+    }
+
+    /// Every model, in the order of the configuration.
+    #[must_use]
+    pub fn models(&self) -> &[ModelProfile] {
+        &self.models
+    }
+
+    /// The model at `index`, which must be of this table.
+    #[must_use]
+    pub fn model(&self, index: ModelIndex) -> &ModelProfile {
+        &self.models[usize::from(index)]
+    }
+
+    /// The model with this id or alias; Ollama's `:latest` may be left out.
+    #[must_use]
+    pub fn find(&self, name: &str) -> Option<ModelIndex> {
+        self.names.get(name).copied()
+    }
+
+    /// The known name most like `name`.
+    #[must_use]
+    pub fn nearest(&self, name: &str) -> Option<&str> {
+        nearest(name, self.names.keys().map(String::as_str))
+    }
+
+    /// All models for a class, best first, with their ranks.
+    #[must_use]
+    pub fn order(&self, task: TaskClass) -> &[(ModelIndex, Rank)] {
+        &self.order[task.index()]
+    }
+
+    /// The classifier in force.
+    #[must_use]
+    pub fn classifier(&self) -> &dyn Classify {
+        &*self.classifier
+    }
+}
+
+fn indexed(models: &[ModelProfile]) -> impl Iterator<Item = (ModelIndex, &ModelProfile)> {
+    (0..).zip(models)
+}
+
+/// Collects every error while names are given their meaning.
+struct Builder {
+    errors: Vec<BuildError>,
+    names: HashMap<String, ModelIndex>,
+}
+
+impl Builder {
+    fn error(&mut self, path: String, message: String) {
+        self.errors.push(BuildError { path, message });
+    }
+
+    fn index_names(&mut self, models: &[ModelProfile]) {
+        if models.len() > usize::from(ModelIndex::MAX) {
+            self.error("models".to_owned(), format!("{} models are too many; at most 65,535", models.len()));
+            return;
+        }
+        for (index, model) in indexed(models) {
+            self.claim(format!("models[{index}].id"), &model.model_id, index, models);
+        }
+        for (index, model) in indexed(models) {
+            for (place, alias) in model.aliases.iter().enumerate() {
+                self.claim(format!("models[{index}].aliases[{place}]"), alias, index, models);
+            }
+        }
+        // Ollama's default tag may be left out, where that leaves no doubt.
+        for (index, model) in indexed(models) {
+            if let Some(short) = model.model_id.strip_suffix(":latest") {
+                self.names.entry(short.to_owned()).or_insert(index);
+            }
+        }
+    }
+
+    fn claim(&mut self, path: String, name: &str, index: ModelIndex, models: &[ModelProfile]) {
+        let is_auto = name.eq_ignore_ascii_case("auto") || name.to_ascii_lowercase().starts_with("auto:");
+        if TaskClass::parse(name).is_some() || is_auto {
+            let message =
+                format!("a model can't be called {name:?}: that name means a task; choose another id or alias");
+            self.error(path, message);
+        } else if let Some(other) = self.names.insert(name.to_owned(), index)
+            && other != index
+        {
+            let other = &models[usize::from(other)].model_id;
+            self.error(path, format!("{name:?} already means the model {other:?}; choose another name"));
+        }
+    }
+
+    fn target(&mut self, path: String, name: &str) -> Option<Target> {
+        if let Some(task) = TaskClass::parse(name) {
+            return Some(Target::Task(task));
+        }
+        let found = self.names.get(name).copied().map(Target::Model);
+        if found.is_none() {
+            let known = TaskClass::ALL.iter().map(|task| task.short());
+            let remedy = match nearest(name, self.names.keys().map(String::as_str).chain(known)) {
+                Some(near) => format!("did you mean {near:?}?"),
+                None => "declare it under [[models]] or use a task's name".to_owned(),
+            };
+            self.error(path, format!("no model or task is called {name:?}; {remedy}"));
+        }
+        found
+    }
+
+    fn resolve_defaults(&mut self, settings: &Settings) -> [Option<ModelIndex>; TaskClass::COUNT] {
+        let mut defaults = [None; TaskClass::COUNT];
+        for (task, name) in &settings.defaults {
+            let path = format!("defaults.{}", task.short());
+            match self.target(path.clone(), name) {
+                Some(Target::Model(model)) => defaults[task.index()] = Some(model),
+                Some(Target::Task(_)) => {
+                    self.error(path, format!("{name:?} is a task; name the model that serves it"));
+                }
+                None => {}
+            }
+        }
+        defaults
+    }
+
+    fn resolve_fallbacks(
+        &mut self,
+        settings: &Settings,
+        defaults: &[Option<ModelIndex>; TaskClass::COUNT],
+    ) -> Written {
+        let is_served = |task: TaskClass| {
+            defaults[task.index()].is_some()
+                || settings.models.iter().any(|model| model.strengths.contains(task))
+        };
+        let mut written = Written::new();
+        let mut path_of = HashMap::new();
+        for (name, links) in &settings.fallbacks {
+            let Some(start) = self.target(format!("fallbacks.{name}"), name) else { continue };
+            let mut targets = Vec::with_capacity(links.len());
+            for (place, link) in links.iter().enumerate() {
+                let path = format!("fallbacks.{name}[{place}]");
+                match self.target(path.clone(), link) {
+                    Some(Target::Task(task)) if !is_served(task) => {
+                        let task = task.short();
+                        let message = format!(
+                            "the task {task:?} has no model, so this leads nowhere; add defaults.{task} or take it out"
+                        );
+                        self.error(path, message);
+                    }
+                    Some(target) => targets.push(target),
+                    None => {}
+                }
+            }
+            path_of.insert(start, format!("fallbacks.{name}"));
+            written.insert(start, targets);
+        }
+        self.refuse_cycles(settings, &written, &path_of);
+        written
+    }
+
+    /// Each cycle is told once, at the entry it was written first.
+    fn refuse_cycles(&mut self, settings: &Settings, written: &Written, path_of: &HashMap<Target, String>) {
+        let mut told: Vec<Target> = Vec::new();
+        for (name, _) in &settings.fallbacks {
+            let start = match TaskClass::parse(name) {
+                Some(task) => Some(Target::Task(task)),
+                None => self.names.get(name).copied().map(Target::Model),
+            };
+            let Some(start) = start.filter(|start| !told.contains(start)) else { continue };
+            if let Some(way) = fallback::cycle_through(start, written) {
+                let names: Vec<&str> = way
+                    .iter()
+                    .map(|target| match target {
+                        Target::Task(task) => task.short(),
+                        Target::Model(model) => settings.models[usize::from(*model)].model_id.as_str(),
+                    })
+                    .collect();
+                let message =
+                    format!("the chain leads back to where it began ({}); take one entry out", names.join(" -> "));
+                let path = path_of.get(&start).cloned().unwrap_or_default();
+                self.error(path, message);
+                told.extend(way);
+            }
+        }
+    }
+}

@@ -1,0 +1,56 @@
+//! The Python face of modelway-core: arguments in, one core call, results out. No policy here.
+
+mod arguments;
+mod decision;
+mod errors;
+mod names;
+mod outcome;
+mod profile;
+mod request;
+mod router;
+mod settings;
+
+use pyo3::prelude::*;
+use pyo3::types::{PyDict, PyString};
+
+/// The yardstick of the benchmarks: a method that takes one str and returns None.
+#[pyclass(frozen, module = "modelway._core")]
+struct EmptyCall;
+
+#[pymethods]
+impl EmptyCall {
+    #[new]
+    fn new() -> Self {
+        Self
+    }
+
+    #[pyo3(signature = (text))]
+    #[expect(clippy::unused_self, reason = "the cost of a method is what is measured")]
+    fn call(&self, text: &Bound<'_, PyString>) {
+        let _ = text;
+    }
+}
+
+#[pymodule]
+fn _core(module: &Bound<'_, PyModule>) -> PyResult<()> {
+    module.add_class::<names::TaskClass>()?;
+    module.add_class::<names::ModelCapability>()?;
+    module.add_class::<names::LatencyClass>()?;
+    module.add_class::<names::CostTier>()?;
+    module.add_class::<names::LicenseTier>()?;
+    module.add_class::<names::Locality>()?;
+    module.add_class::<names::SelectionReason>()?;
+    module.add_class::<profile::ModelProfile>()?;
+    module.add_class::<outcome::ModelHealth>()?;
+    module.add_class::<outcome::RequestOutcome>()?;
+    module.add_class::<request::RoutingRequest>()?;
+    module.add_class::<decision::Classification>()?;
+    module.add_class::<decision::RoutingDecision>()?;
+    module.add_class::<router::CoreRouter>()?;
+    module.add_class::<EmptyCall>()?;
+    let facts = PyDict::new(module.py());
+    facts.set_item("version", env!("CARGO_PKG_VERSION"))?;
+    facts.set_item("profile", if cfg!(debug_assertions) { "debug" } else { "release" })?;
+    facts.set_item("target", std::env::consts::ARCH)?;
+    module.add("build_profile", facts)
+}

@@ -1,0 +1,181 @@
+//! `RoutingRequest`: what a decision may look at, read once from Python.
+
+use modelway_core::request::{Digest, Message, Request, Role, digest, estimate_tokens};
+use pyo3::prelude::*;
+use pyo3::types::{PyDict, PyList, PyMapping, PyString};
+
+use crate::arguments::{amount, count, text};
+use crate::errors::invalid_request;
+use crate::names::TaskClass;
+
+/// What a decision may look at.
+#[pyclass(frozen, module = "modelway._core")]
+pub(crate) struct RoutingRequest {
+    prompt: String,
+    task: Option<modelway_core::TaskClass>,
+    model: Option<String>,
+    tools: bool,
+    images: u64,
+    context_tokens: u64,
+    deadline_ms: Option<f64>,
+}
+
+impl RoutingRequest {
+    pub(crate) fn core(&self) -> Request<'_> {
+        Request {
+            prompt: &self.prompt,
+            task: self.task,
+            model: self.model.as_deref(),
+            has_tools: self.tools,
+            has_images: self.images > 0,
+            context_tokens: Some(self.context_tokens),
+        }
+    }
+}
+
+#[pymethods]
+impl RoutingRequest {
+    #[new]
+    #[pyo3(signature = (prompt=None, messages=None, task=None, model=None, tools=false, images=None, context_tokens=None, deadline_ms=None))]
+    #[expect(clippy::too_many_arguments, reason = "the public constructor: all optional, all named")]
+    fn new(
+        py: Python<'_>,
+        prompt: Option<&Bound<'_, PyString>>,
+        messages: Option<&Bound<'_, PyAny>>,
+        task: Option<&Bound<'_, PyAny>>,
+        model: Option<&Bound<'_, PyString>>,
+        tools: bool,
+        images: Option<&Bound<'_, PyAny>>,
+        context_tokens: Option<&Bound<'_, PyAny>>,
+        deadline_ms: Option<&Bound<'_, PyAny>>,
+    ) -> PyResult<Self> {
+        let mut seen = messages.map(read_messages).transpose()?.unwrap_or_default();
+        if let Some(prompt) = prompt {
+            seen.prompt = text(prompt).into_owned();
+            seen.context_tokens = seen.context_tokens.saturating_add(estimate_tokens(&seen.prompt));
+        }
+        let task = match task {
+            None => None,
+            Some(value) => Some(
+                TaskClass::from_any(value).map_err(|error| invalid_request(py, &error.value(py).to_string()))?.into(),
+            ),
+        };
+        let more_images = images.map(|value| count("images", value)).transpose()?.unwrap_or(0);
+        Ok(Self {
+            prompt: seen.prompt,
+            task,
+            model: model.map(|name| text(name).into_owned()),
+            tools,
+            images: seen.images.saturating_add(more_images),
+            context_tokens: match context_tokens {
+                Some(value) => count("context_tokens", value)?,
+                None => seen.context_tokens,
+            },
+            deadline_ms: deadline_ms.map(|value| amount("deadline_ms", value)).transpose()?,
+        })
+    }
+
+    #[getter]
+    fn prompt(&self) -> &str {
+        &self.prompt
+    }
+
+    #[getter]
+    fn task(&self) -> Option<TaskClass> {
+        self.task.map(TaskClass::from)
+    }
+
+    #[getter]
+    fn model(&self) -> Option<&str> {
+        self.model.as_deref()
+    }
+
+    #[getter]
+    fn tools(&self) -> bool {
+        self.tools
+    }
+
+    #[getter]
+    fn images(&self) -> u64 {
+        self.images
+    }
+
+    #[getter]
+    fn context_tokens(&self) -> u64 {
+        self.context_tokens
+    }
+
+    #[getter]
+    fn deadline_ms(&self) -> Option<f64> {
+        self.deadline_ms
+    }
+
+    // The prompt stays out: a repr ends up in logs.
+    fn __repr__(&self) -> String {
+        format!(
+            "RoutingRequest(task={}, model={:?}, tools={}, images={}, context_tokens={})",
+            self.task.map_or("None", modelway_core::TaskClass::short),
+            self.model,
+            self.tools,
+            self.images,
+            self.context_tokens
+        )
+    }
+}
+
+/// Reads OpenAI chat messages: a sequence of mappings with `role` and `content`.
+fn read_messages(messages: &Bound<'_, PyAny>) -> PyResult<Digest> {
+    let py = messages.py();
+    if messages.is_instance_of::<PyString>() || messages.is_instance_of::<PyDict>() {
+        return Err(invalid_request(py, "messages must be a list of messages; a text goes into prompt"));
+    }
+    let mut read = Vec::new();
+    for (index, message) in messages.try_iter()?.enumerate() {
+        let message = message?;
+        let Ok(message) = message.cast::<PyMapping>() else {
+            return Err(invalid_request(py, &format!("messages[{index}] must be a mapping with role and content")));
+        };
+        let field = |name| if message.contains(name)? { message.get_item(name).map(Some) } else { Ok(None) };
+        let role = match field("role")? {
+            Some(role) if role.cast::<PyString>().is_ok_and(|role| text(role) == "user") => Role::User,
+            _ => Role::Other,
+        };
+        let content = match field("content")? {
+            Some(content) => read_content(&content, index)?,
+            None => (String::new(), 0),
+        };
+        read.push(Message { role, text: content.0, images: content.1 });
+    }
+    Ok(digest(read))
+}
+
+/// The text and the number of images of one message's content: a str, None, or a list of parts.
+fn read_content(content: &Bound<'_, PyAny>, index: usize) -> PyResult<(String, u64)> {
+    if content.is_none() {
+        return Ok((String::new(), 0));
+    }
+    if let Ok(words) = content.cast::<PyString>() {
+        return Ok((text(words).into_owned(), 0));
+    }
+    let Ok(parts) = content.cast::<PyList>() else {
+        let message = format!("messages[{index}].content must be a str, None, or a list of parts");
+        return Err(invalid_request(content.py(), &message));
+    };
+    let mut words = String::new();
+    let mut images = 0;
+    for part in parts {
+        let Ok(part) = part.cast::<PyMapping>() else { continue };
+        if let Ok(piece) = part.get_item("text")
+            && let Ok(piece) = piece.cast::<PyString>()
+        {
+            if !words.is_empty() {
+                words.push('\n');
+            }
+            words.push_str(&text(piece));
+        }
+        if part.contains("image_url")? {
+            images += 1;
+        }
+    }
+    Ok((words, images))
+}

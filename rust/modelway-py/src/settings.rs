@@ -1,0 +1,96 @@
+//! Settings as Python hands them over: plain dicts of plain values, one field each.
+
+use modelway_core::backoff::Backoff;
+use modelway_core::{
+    CostTier, HealthPolicy, Keywords, LicenseTier, Locality, ModelCapability, ModelProfile, Settings, TaskClass,
+};
+use pyo3::exceptions::PyValueError;
+use pyo3::prelude::*;
+
+#[derive(FromPyObject)]
+#[pyo3(from_item_all)]
+struct RawModel {
+    id: String,
+    backend: String,
+    aliases: Vec<String>,
+    strengths: Vec<String>,
+    weaknesses: Vec<String>,
+    capabilities: Vec<String>,
+    avg_ttft_ms: Option<u64>,
+    avg_tokens_per_sec: Option<f32>,
+    max_context: Option<u32>,
+    memory_bytes: Option<u64>,
+    supports_streaming: bool,
+    supports_tools: bool,
+    cost_tier: String,
+    license_tier: String,
+    location: String,
+}
+
+#[derive(FromPyObject)]
+#[pyo3(from_item_all)]
+struct RawSettings {
+    models: Vec<RawModel>,
+    defaults: Vec<(String, String)>,
+    fallbacks: Vec<(String, Vec<String>)>,
+    keywords: Vec<(String, Vec<String>)>,
+    failures_to_open: u32,
+    backoff_ms: u64,
+    max_backoff_ms: u64,
+}
+
+fn known<T>(parse: impl Fn(&str) -> Option<T>, name: &str) -> PyResult<T> {
+    parse(name).ok_or_else(|| PyValueError::new_err(format!("{name:?} is none of the core's names")))
+}
+
+fn all_known<T, C: FromIterator<T>>(parse: impl Fn(&str) -> Option<T>, names: &[String]) -> PyResult<C> {
+    names.iter().map(|name| known(&parse, name)).collect()
+}
+
+impl RawModel {
+    fn profile(self) -> PyResult<ModelProfile> {
+        Ok(ModelProfile {
+            model_id: self.id,
+            backend_id: self.backend,
+            aliases: self.aliases,
+            strengths: all_known(TaskClass::parse, &self.strengths)?,
+            weaknesses: all_known(TaskClass::parse, &self.weaknesses)?,
+            capabilities: all_known(ModelCapability::parse, &self.capabilities)?,
+            avg_ttft_ms: self.avg_ttft_ms,
+            avg_tokens_per_sec: self.avg_tokens_per_sec,
+            max_context: self.max_context,
+            memory_bytes: self.memory_bytes,
+            supports_streaming: self.supports_streaming,
+            supports_tools: self.supports_tools,
+            cost_tier: known(CostTier::parse, &self.cost_tier)?,
+            license_tier: known(LicenseTier::parse, &self.license_tier)?,
+            location: known(Locality::parse, &self.location)?,
+        })
+    }
+}
+
+/// The core's settings and health policy from Python's dict.
+pub(crate) fn read(raw: &Bound<'_, PyAny>) -> PyResult<(Settings, HealthPolicy)> {
+    let raw: RawSettings = raw.extract()?;
+    let by_task = |name: &str| known(TaskClass::parse, name);
+    let settings = Settings {
+        models: raw.models.into_iter().map(RawModel::profile).collect::<PyResult<_>>()?,
+        defaults: raw
+            .defaults
+            .into_iter()
+            .map(|(task, model)| Ok((by_task(&task)?, model)))
+            .collect::<PyResult<_>>()?,
+        fallbacks: raw.fallbacks,
+        keywords: Keywords(
+            raw.keywords
+                .into_iter()
+                .map(|(task, words)| Ok((by_task(&task)?, words)))
+                .collect::<PyResult<_>>()?,
+        ),
+    };
+    let policy = HealthPolicy {
+        failures_to_open: raw.failures_to_open,
+        backoff: Backoff::new(raw.backoff_ms, raw.max_backoff_ms),
+    };
+    Ok((settings, policy))
+}
