@@ -1,0 +1,412 @@
+"""The Rust core: decisions over a snapshot. Import these names from ``modelway`` instead."""
+
+from collections.abc import Mapping, Sequence
+from typing import Any, ClassVar, final
+
+#: How the extension was built: version, profile ("release" or "debug"), debug_assertions, rustc target.
+build_profile: dict[str, str]
+
+@final
+class TaskClass:
+    """What kind of answer a prompt wants.
+
+    ``.name`` is the long name (``CodeGeneration``), ``str()`` the short form (``code``) that TOML,
+    headers and JSON use. Compares equal to its own short form.
+    """
+
+    QuickResponse: ClassVar[TaskClass]
+    DeepThinking: ClassVar[TaskClass]
+    CodeGeneration: ClassVar[TaskClass]
+    Mathematical: ClassVar[TaskClass]
+    Creative: ClassVar[TaskClass]
+    ToolUse: ClassVar[TaskClass]
+    Embedding: ClassVar[TaskClass]
+    General: ClassVar[TaskClass]
+
+    @property
+    def name(self) -> str: ...
+    @staticmethod
+    def parse(name: str) -> TaskClass:
+        """The class of a short or long name, in any case; ``ValueError`` names the nearest one."""
+    @staticmethod
+    def all() -> tuple[TaskClass, ...]: ...
+    def __str__(self) -> str: ...
+    def __repr__(self) -> str: ...
+    def __eq__(self, other: object, /) -> bool: ...
+    def __ne__(self, other: object, /) -> bool: ...
+    def __hash__(self) -> int: ...
+
+@final
+class ModelCapability:
+    """What a model can do at all."""
+
+    TextGeneration: ClassVar[ModelCapability]
+    CodeGeneration: ClassVar[ModelCapability]
+    MathReasoning: ClassVar[ModelCapability]
+    LowLatency: ClassVar[ModelCapability]
+    DeepReasoning: ClassVar[ModelCapability]
+    CreativeWriting: ClassVar[ModelCapability]
+    ToolUse: ClassVar[ModelCapability]
+    VisionInput: ClassVar[ModelCapability]
+    AudioInput: ClassVar[ModelCapability]
+    ImageGeneration: ClassVar[ModelCapability]
+
+    @property
+    def name(self) -> str: ...
+    @staticmethod
+    def parse(name: str) -> ModelCapability: ...
+    @staticmethod
+    def all() -> tuple[ModelCapability, ...]: ...
+    def __str__(self) -> str: ...
+    def __repr__(self) -> str: ...
+    def __eq__(self, other: object, /) -> bool: ...
+    def __ne__(self, other: object, /) -> bool: ...
+    def __hash__(self) -> int: ...
+
+@final
+class LatencyClass:
+    """How soon a warm model's first token comes: Instant < 100 ms, Fast < 500 ms, Standard < 2 s, else Deliberate."""
+
+    Instant: ClassVar[LatencyClass]
+    Fast: ClassVar[LatencyClass]
+    Standard: ClassVar[LatencyClass]
+    Deliberate: ClassVar[LatencyClass]
+
+    @property
+    def name(self) -> str: ...
+    @staticmethod
+    def parse(name: str) -> LatencyClass: ...
+    @staticmethod
+    def all() -> tuple[LatencyClass, ...]: ...
+    def __str__(self) -> str: ...
+    def __repr__(self) -> str: ...
+    def __eq__(self, other: object, /) -> bool: ...
+    def __ne__(self, other: object, /) -> bool: ...
+    def __hash__(self) -> int: ...
+
+@final
+class CostTier:
+    """What an answer costs in money: ``free``, ``low``, ``medium``, ``high``."""
+
+    Free: ClassVar[CostTier]
+    Low: ClassVar[CostTier]
+    Medium: ClassVar[CostTier]
+    High: ClassVar[CostTier]
+
+    @property
+    def name(self) -> str: ...
+    @staticmethod
+    def parse(name: str) -> CostTier: ...
+    @staticmethod
+    def all() -> tuple[CostTier, ...]: ...
+    def __str__(self) -> str: ...
+    def __repr__(self) -> str: ...
+    def __eq__(self, other: object, /) -> bool: ...
+    def __ne__(self, other: object, /) -> bool: ...
+    def __hash__(self) -> int: ...
+
+@final
+class LicenseTier:
+    """How free a model's weights are: ``permissive``, ``copyleft``, ``restricted``, ``proprietary``, ``unknown``."""
+
+    Permissive: ClassVar[LicenseTier]
+    Copyleft: ClassVar[LicenseTier]
+    Restricted: ClassVar[LicenseTier]
+    Proprietary: ClassVar[LicenseTier]
+    Unknown: ClassVar[LicenseTier]
+
+    @property
+    def name(self) -> str: ...
+    @staticmethod
+    def parse(name: str) -> LicenseTier: ...
+    @staticmethod
+    def all() -> tuple[LicenseTier, ...]: ...
+    def __str__(self) -> str: ...
+    def __repr__(self) -> str: ...
+    def __eq__(self, other: object, /) -> bool: ...
+    def __ne__(self, other: object, /) -> bool: ...
+    def __hash__(self) -> int: ...
+
+@final
+class Locality:
+    """Where a model runs: ``device``, ``lan`` or ``external``."""
+
+    Device: ClassVar[Locality]
+    Lan: ClassVar[Locality]
+    External: ClassVar[Locality]
+
+    @property
+    def name(self) -> str: ...
+    @staticmethod
+    def parse(name: str) -> Locality: ...
+    @staticmethod
+    def all() -> tuple[Locality, ...]: ...
+    def __str__(self) -> str: ...
+    def __repr__(self) -> str: ...
+    def __eq__(self, other: object, /) -> bool: ...
+    def __ne__(self, other: object, /) -> bool: ...
+    def __hash__(self) -> int: ...
+
+@final
+class SelectionReason:
+    """Why this model: ``explicit_model``, ``explicit_task``, ``classified``, ``structure``, ``default``,
+    ``unsure``, ``fallback``, ``capability``, ``context_length``, ``privacy``."""
+
+    ExplicitModel: ClassVar[SelectionReason]
+    ExplicitTask: ClassVar[SelectionReason]
+    Classified: ClassVar[SelectionReason]
+    Structure: ClassVar[SelectionReason]
+    Default: ClassVar[SelectionReason]
+    Unsure: ClassVar[SelectionReason]
+    Fallback: ClassVar[SelectionReason]
+    Capability: ClassVar[SelectionReason]
+    ContextLength: ClassVar[SelectionReason]
+    Privacy: ClassVar[SelectionReason]
+
+    @property
+    def name(self) -> str: ...
+    @staticmethod
+    def parse(name: str) -> SelectionReason: ...
+    @staticmethod
+    def all() -> tuple[SelectionReason, ...]: ...
+    def __str__(self) -> str: ...
+    def __repr__(self) -> str: ...
+    def __eq__(self, other: object, /) -> bool: ...
+    def __ne__(self, other: object, /) -> bool: ...
+    def __hash__(self) -> int: ...
+
+@final
+class ModelProfile:
+    """What the router knows of one model, as configured or discovered."""
+
+    @property
+    def model_id(self) -> str: ...
+    @property
+    def backend_id(self) -> str: ...
+    @property
+    def aliases(self) -> tuple[str, ...]: ...
+    @property
+    def strengths(self) -> tuple[TaskClass, ...]: ...
+    @property
+    def weaknesses(self) -> tuple[TaskClass, ...]: ...
+    @property
+    def capabilities(self) -> tuple[ModelCapability, ...]: ...
+    @property
+    def avg_ttft_ms(self) -> int | None: ...
+    @property
+    def avg_tokens_per_sec(self) -> float | None: ...
+    @property
+    def max_context(self) -> int | None:
+        """Tokens; None: unknown, and then no request is refused for its length."""
+    @property
+    def memory_bytes(self) -> int | None: ...
+    @property
+    def supports_streaming(self) -> bool: ...
+    @property
+    def supports_tools(self) -> bool: ...
+    @property
+    def cost_tier(self) -> CostTier: ...
+    @property
+    def license_tier(self) -> LicenseTier: ...
+    @property
+    def latency_class(self) -> LatencyClass | None: ...
+    @property
+    def location(self) -> Locality: ...
+    def __repr__(self) -> str: ...
+
+@final
+class ModelHealth:
+    """A snapshot of one model's health.
+
+    ``state`` is ``closed`` (requests pass), ``open`` (none pass until ``retry_in_s`` is over) or
+    ``half_open`` (one probe may pass). ``held`` tells why the model is set aside although its circuit
+    is closed (``rate_limited``, ``missing``, ``unauthorized``), else None.
+    """
+
+    @property
+    def model(self) -> str: ...
+    @property
+    def state(self) -> str: ...
+    @property
+    def held(self) -> str | None: ...
+    @property
+    def available(self) -> bool: ...
+    @property
+    def successes(self) -> int: ...
+    @property
+    def failures(self) -> int: ...
+    @property
+    def consecutive_failures(self) -> int: ...
+    @property
+    def success_rate(self) -> float | None: ...
+    @property
+    def ttft_ms(self) -> float | None: ...
+    @property
+    def tokens_per_sec(self) -> float | None: ...
+    @property
+    def retry_in_s(self) -> float | None: ...
+    @property
+    def since_last_success_s(self) -> float | None: ...
+    def __repr__(self) -> str: ...
+
+@final
+class RequestOutcome:
+    """How one request to one model ended.
+
+    ``kind`` is by default ``success`` or ``server_error``; the others are ``connect``, ``reset``,
+    ``timeout``, ``malformed``, ``empty``, ``interrupted`` (hard failures), ``rate_limited``, ``busy``
+    (hold the model for ``retry_after_s``), ``missing``, ``unauthorized`` (set it aside), ``rejected``
+    and ``cancelled`` (say nothing about the model). Milliseconds and token counts must not be negative
+    (``ValueError``).
+    """
+
+    def __new__(
+        cls,
+        success: bool,
+        *,
+        kind: str | None = None,
+        ttft_ms: float | None = None,
+        duration_ms: float | None = None,
+        tokens: int | None = None,
+        retry_after_s: float | None = None,
+    ) -> RequestOutcome: ...
+    @property
+    def success(self) -> bool: ...
+    @property
+    def kind(self) -> str: ...
+    @property
+    def ttft_ms(self) -> float | None: ...
+    @property
+    def duration_ms(self) -> float | None: ...
+    @property
+    def tokens(self) -> int | None: ...
+    @property
+    def retry_after_s(self) -> float | None: ...
+    def __repr__(self) -> str: ...
+
+@final
+class RoutingRequest:
+    """What a decision may look at. ``task`` and ``model`` are the caller's own words and win.
+
+    Exactly one of ``prompt`` and ``messages`` is usual; with ``messages`` (OpenAI chat messages) the
+    last user message is read, images in it count, and the length of all of them is estimated.
+    ``tools``: the request carries tool definitions. ``images``: how many images it carries beside
+    those in ``messages``. ``context_tokens``: its length in tokens where known, else estimated.
+    """
+
+    def __new__(
+        cls,
+        prompt: str | None = None,
+        messages: Sequence[Mapping[str, Any]] | None = None,
+        task: TaskClass | str | None = None,
+        model: str | None = None,
+        tools: bool = False,
+        images: int = 0,
+        context_tokens: int | None = None,
+        deadline_ms: float | None = None,
+    ) -> RoutingRequest: ...
+    @property
+    def prompt(self) -> str: ...
+    @property
+    def task(self) -> TaskClass | None: ...
+    @property
+    def model(self) -> str | None: ...
+    @property
+    def tools(self) -> bool: ...
+    @property
+    def images(self) -> int: ...
+    @property
+    def context_tokens(self) -> int:
+        """As given, else the estimate."""
+    @property
+    def deadline_ms(self) -> float | None:
+        """How long the caller waits for the first token, over all attempts; None: as long as it takes."""
+    def __repr__(self) -> str: ...
+
+@final
+class Classification:
+    """What the classifier read in a text."""
+
+    @property
+    def task(self) -> TaskClass: ...
+    @property
+    def confidence(self) -> float:
+        """Probability of ``task``, in [0, 1]."""
+    @property
+    def margin(self) -> float:
+        """Probability of the best class less that of the second."""
+    @property
+    def complexity(self) -> float:
+        """0 (a quick answer will do) to 1 (deep thinking)."""
+    @property
+    def scores(self) -> dict[str, float]:
+        """Probability by short class name, every class but embedding; they add up to 1."""
+    @property
+    def evidence(self) -> tuple[tuple[int, int, str, float], ...]:
+        """What speaks for what: (start, end, task, weight), positions in characters of the text."""
+    def to_dict(self) -> dict[str, Any]: ...
+    def __repr__(self) -> str: ...
+
+@final
+class RoutingDecision:
+    """Which model serves, and why. Frozen; strings are made when they are read."""
+
+    @property
+    def model(self) -> str: ...
+    @property
+    def backend(self) -> str: ...
+    @property
+    def task(self) -> TaskClass: ...
+    @property
+    def confidence(self) -> float: ...
+    @property
+    def complexity(self) -> float: ...
+    @property
+    def location(self) -> Locality: ...
+    @property
+    def reason(self) -> SelectionReason: ...
+    @property
+    def chain(self) -> tuple[str, ...]:
+        """The models that follow if ``model`` fails, in order, each once."""
+    @property
+    def rejected(self) -> tuple[tuple[str, str], ...]:
+        """(model, reason) of every model that could not be chosen: ``external``, ``lan``, ``tools``,
+        ``images``, ``context_length``, ``unavailable``."""
+    @property
+    def explanation(self) -> str: ...
+    @property
+    def scores(self) -> dict[str, float]:
+        """Probability by short class name; empty where the caller's word or the tools decided the class."""
+    @property
+    def context_tokens(self) -> int: ...
+    def to_dict(self) -> dict[str, Any]: ...
+    def __repr__(self) -> str: ...
+
+class CoreRouter:
+    """The routing table, the classifier and the health of all models. Thread-safe, never waits."""
+
+    def __new__(cls, settings: Mapping[str, Any]) -> CoreRouter: ...
+    def select(self, request: str | RoutingRequest) -> RoutingDecision:
+        """Decide which model serves. Raises ``NoModelAvailable``, ``UnknownModel`` or ``ContextTooLong``."""
+    def classify(self, text: str) -> Classification: ...
+    def fallback_chain(self, name: str) -> tuple[str, ...]:
+        """The models that follow the first choice for a task or a model, each once. Raises ``UnknownModel``."""
+    def record_outcome(self, model: str, outcome: RequestOutcome, attempt: int | None = None) -> None: ...
+    def begin(self, model: str) -> int:
+        """Take the right to ask ``model`` now; returns the attempt's number for ``record_outcome``.
+
+        Raises ``NoModelAvailable`` where its circuit is open, its one probe is under way, or it is held.
+        """
+    def health(self, model: str) -> ModelHealth: ...
+    def resolve(self, name: str) -> str:
+        """The model id that an id or alias means. Raises ``UnknownModel`` with the nearest name."""
+    @property
+    def profiles(self) -> dict[str, ModelProfile]: ...
+    def replace_table(self, settings: Mapping[str, Any]) -> None: ...
+
+@final
+class EmptyCall:
+    """The yardstick of the benchmarks: a method that takes one str and returns None."""
+
+    def __new__(cls) -> EmptyCall: ...
+    def call(self, text: str) -> None: ...

@@ -1,0 +1,170 @@
+"""What a request tells its caller while it runs: the ``ConductorMessage`` variants.
+
+Each event is a small frozen record; ``announce()`` gives the one plain sentence that a screen reader
+or a log line wants. Backends produce the delta events and ``Ended``; the conductor adds the others.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from modelway.types import RoutingDecision
+
+#: How a place is called in a sentence for people.
+PLACES = {"device": "on this device", "lan": "on your network", "external": "at a provider"}
+
+
+@dataclass(frozen=True, slots=True)
+class Usage:
+    """Token counts as the backend reported them; None where it did not."""
+
+    prompt_tokens: int | None = None
+    completion_tokens: int | None = None
+
+    @property
+    def total_tokens(self) -> int | None:
+        if self.prompt_tokens is None or self.completion_tokens is None:
+            return None
+        return self.prompt_tokens + self.completion_tokens
+
+
+@dataclass(frozen=True, slots=True)
+class ModelSelected:
+    """The router chose a model; sent once, before anything is asked of it."""
+
+    model: str
+    backend: str
+    task: str
+    confidence: float
+    location: str
+    reason: str
+    explanation: str
+    request_id: str
+    decision: RoutingDecision = field(repr=False, compare=False)
+
+    def announce(self) -> str:
+        return f"{self.model}, {PLACES[self.location]}, answers: {self.explanation}"
+
+
+@dataclass(frozen=True, slots=True)
+class ModelLoading:
+    """The model is not in memory yet and is being loaded."""
+
+    model: str
+    backend: str
+
+    def announce(self) -> str:
+        return f"{self.model} is being loaded."
+
+
+@dataclass(frozen=True, slots=True)
+class FallingBack:
+    """A model could not serve and the next of the chain is tried."""
+
+    from_model: str
+    to_model: str
+    why: str
+
+    def announce(self) -> str:
+        return f"{self.from_model} could not answer ({self.why}); asking {self.to_model} instead."
+
+
+@dataclass(frozen=True, slots=True)
+class Degraded:
+    """Something is less than what was asked for; ``kind`` is a short stable word, ``detail`` a sentence."""
+
+    kind: str
+    detail: str
+
+    def announce(self) -> str:
+        return self.detail
+
+
+@dataclass(frozen=True, slots=True)
+class TextDelta:
+    """A piece of the answer's text."""
+
+    text: str
+
+    def announce(self) -> str:
+        return self.text
+
+
+@dataclass(frozen=True, slots=True)
+class ThinkingDelta:
+    """A piece of the model's thinking, kept apart from its answer."""
+
+    text: str
+
+    def announce(self) -> str:
+        return self.text
+
+
+@dataclass(frozen=True, slots=True)
+class ToolCallDelta:
+    """A piece of a tool call.
+
+    Pieces with the same ``index`` belong together; ``id`` and ``name`` come with the first, and the
+    ``arguments`` of all pieces joined are one JSON document.
+    """
+
+    index: int
+    id: str | None
+    name: str | None
+    arguments: str
+
+    def announce(self) -> str:
+        return f"The model calls {self.name}." if self.name else ""
+
+
+@dataclass(frozen=True, slots=True)
+class Ended:
+    """A backend's stream ended well. Not shown to callers: the conductor turns it into ``Finished``.
+
+    ``finish_reason`` is ``stop``, ``length`` or ``tool_calls``. ``load_ms`` is the time the backend
+    itself spent on loading the model for this request, where known. ``raw`` holds the metrics of the
+    protocol's last record as the backend sent them.
+    """
+
+    finish_reason: str
+    usage: Usage = Usage()
+    load_ms: float | None = None
+    raw: dict[str, Any] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class Finished:
+    """The answer is complete."""
+
+    model: str
+    backend: str
+    finish_reason: str
+    usage: Usage
+    ttft_ms: float
+    duration_ms: float
+    load_ms: float
+
+    def announce(self) -> str:
+        cut = " It was cut at the length limit." if self.finish_reason == "length" else ""
+        return f"{self.model} finished after {self.duration_ms / 1000:.1f} seconds.{cut}"
+
+
+@dataclass(frozen=True, slots=True)
+class Failed:
+    """The request failed; the last event of its stream, followed by the error itself being raised."""
+
+    error: Exception = field(compare=False)
+    message: str
+    partial: str
+
+    def announce(self) -> str:
+        return self.message
+
+
+ToolCall = dict[str, Any]
+ConductorMessage = (
+    ModelSelected | ModelLoading | FallingBack | Degraded | TextDelta | ThinkingDelta | ToolCallDelta | Finished | Failed
+)
+BackendEvent = ModelLoading | TextDelta | ThinkingDelta | ToolCallDelta | Ended

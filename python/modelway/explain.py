@@ -1,0 +1,91 @@
+"""Reasons as sentences. The core gives closed enums; what they mean in words is said here, once."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from modelway.errors import Attempt
+    from modelway.types import RoutingDecision
+
+#: What a task class is called in a sentence.
+TASK_WORDS = {
+    "quick": "a quick question",
+    "deep": "a question that takes thought",
+    "code": "about code",
+    "math": "mathematics",
+    "creative": "creative writing",
+    "tool_use": "a task for tools",
+    "embedding": "an embedding",
+    "general": "a general request",
+}
+
+_REJECTIONS = {
+    "external": "it runs at a provider, and nothing leaves this machine without consent",
+    "lan": "it runs on another machine, and nothing leaves this machine without consent",
+    "tools": "it takes no tools, and the request carries some",
+    "images": "it reads no images, and the request carries some",
+    "context_length": "the request is longer than its context",
+    "unavailable": "it failed lately and is left alone for a while",
+}
+
+_HELD = {
+    None: "it failed lately and is left alone for a while",
+    "rate_limited": "its server asked us to wait",
+    "busy": "its server is busy",
+    "missing": "its server does not have it",
+    "unauthorized": "its server refused our key",
+}
+
+_PASSED_OVER = {
+    "fallback": "the first choice failed lately and is left alone for a while",
+    "capability": "the first choice can't do what the request needs",
+    "context_length": "the request is longer than the context of the first choice",
+    "privacy": "the first choice is not on this machine, and nothing leaves it without consent",
+}
+
+
+def explain(decision: RoutingDecision) -> str:
+    """One sentence on why this model serves, without a full stop, for people."""
+    task = str(decision.task)
+    words = TASK_WORDS[task]
+    reason = str(decision.reason)
+    if reason in _PASSED_OVER:
+        return f"{_PASSED_OVER[reason]}; for {words} this model is next"
+    if reason == "unsure":  # apart from the others: only a decision that was read has leads
+        return f"nothing in the request points clearly to a specialist{_leads(decision)}"
+    sentences = {
+        "explicit_model": "you asked for this model",
+        "explicit_task": f"you asked for {task}",
+        "structure": f"the form of the request says it is {words}",
+        "classified": f"the words of the request say it is {words}",
+        "default": "there is nothing to read, so the general model serves",
+    }
+    return sentences[reason]
+
+
+def _leads(decision: RoutingDecision) -> str:
+    """The two likeliest classes of an unsure reading, where one of them is a lead at all."""
+    first, second = sorted(decision.scores.items(), key=lambda item: -item[1])[:2]
+    if first[0] == "general" and second[1] < 0.25:
+        return ""
+    return f" ({first[0]} {first[1]:.0%}, {second[0]} {second[1]:.0%})"
+
+
+def rejection_sentence(rejection: str) -> str:
+    """Why a model could not be chosen."""
+    return _REJECTIONS[rejection]
+
+
+def not_now_sentence(held: str | None) -> str:
+    """Why a model must be left alone now; None: its circuit is open."""
+    return _HELD[held]
+
+
+def none_left_sentence(attempts: tuple[Attempt, ...] | list[Attempt]) -> str:
+    """The message of an error that says why no model can serve, each model with its reason."""
+    lines = []
+    for attempt in attempts:
+        again = "" if attempt.next_try_s is None else f"; next try in {attempt.next_try_s:.1f} s"
+        lines.append(f"{attempt.model}: {attempt.why}{again}")
+    return "no model can serve this request: " + " | ".join(lines)

@@ -1,0 +1,72 @@
+"""`ModelRouter`: from settings to the table of the Rust core."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from modelway._core import CoreRouter
+
+if TYPE_CHECKING:
+    from modelway.config import Config
+    from modelway.settings import Settings
+
+
+class ModelRouter(CoreRouter):
+    """Decides which model serves a request.
+
+    Thread-safe and without I/O: one router may be used from any number of threads and event loops.
+    ``ModelRouter(config)`` takes what :func:`modelway.load_config` gives; None loads the configuration
+    from its usual places. Raises ``ConfigError`` with every problem at once.
+
+    >>> router = ModelRouter(load_config("models.toml"))        # doctest: +SKIP
+    >>> str(router.select("solve x^2 = 2").task)                # doctest: +SKIP
+    'math'
+    """
+
+    settings: Settings
+
+    def __new__(cls, config: Config | None = None) -> ModelRouter:
+        settings = _resolved(config)
+        router = super().__new__(cls, _for_core(settings))
+        router.settings = settings
+        return router
+
+    def replace_config(self, config: Config) -> None:
+        """Swap the whole table for that of ``config``; the health of models whose ids stay is kept.
+
+        Decisions made before keep what they were made from. Raises ``ConfigError``; then nothing has
+        changed.
+        """
+        settings = _resolved(config)
+        self.replace_table(_for_core(settings))
+        self.settings = settings
+
+
+def _resolved(config: Config | None) -> Settings:
+    from modelway.config import load_config
+    from modelway.settings import resolve
+
+    return resolve(load_config() if config is None else config)
+
+
+def _for_core(settings: Settings) -> dict[str, Any]:
+    """Plain values, one dict a model: what the binding reads."""
+    fields = (
+        "id", "backend", "aliases", "strengths", "weaknesses", "capabilities", "avg_ttft_ms", "avg_tokens_per_sec",
+        "max_context", "memory_bytes", "supports_streaming", "supports_tools", "cost_tier", "license_tier", "location",
+    )  # fmt: skip
+    return {
+        "models": [
+            {field: _plain(getattr(model, field)) for field in fields} for model in settings.models
+        ],
+        "defaults": list(settings.defaults.items()),
+        "fallbacks": [(name, list(links)) for name, links in settings.fallbacks.items()],
+        "keywords": [(task, list(words)) for task, words in settings.keywords.items()],
+        "failures_to_open": settings.health.failures_to_open,
+        "backoff_ms": settings.health.backoff_ms,
+        "max_backoff_ms": settings.health.max_backoff_ms,
+    }
+
+
+def _plain(value: Any) -> Any:
+    return list(value) if isinstance(value, tuple) else value
