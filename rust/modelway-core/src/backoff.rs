@@ -20,7 +20,10 @@ impl Backoff {
     /// The delay after `failures_before` earlier openings, with `chance` in [0, 1).
     #[must_use]
     pub fn delay_ms(&self, failures_before: u32, chance: f64) -> Millis {
-        let full = self.base_ms.saturating_mul(1_u64.checked_shl(failures_before).unwrap_or(u64::MAX)).min(self.max_ms);
+        let full = self
+            .base_ms
+            .saturating_mul(1_u64.checked_shl(failures_before).unwrap_or(u64::MAX))
+            .min(self.max_ms);
         let half = full / 2;
         half + ((full - half) as f64 * chance.clamp(0.0, 1.0)) as Millis
     }
@@ -33,7 +36,9 @@ mod tests {
     #[test]
     fn doubles_up_to_the_maximum_and_keeps_half_certain() {
         let backoff = Backoff::new(5_000, 300_000);
-        for (k, full) in [(0, 5_000), (1, 10_000), (5, 160_000), (6, 300_000), (64, 300_000), (u32::MAX, 300_000)] {
+        for (k, full) in
+            [(0, 5_000), (1, 10_000), (5, 160_000), (6, 300_000), (64, 300_000), (u32::MAX, 300_000)]
+        {
             assert_eq!(backoff.delay_ms(k, 0.0), full / 2, "k = {k}");
             assert_eq!(backoff.delay_ms(k, 1.0), full, "k = {k}");
         }

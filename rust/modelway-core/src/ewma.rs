@@ -32,7 +32,8 @@ impl Ewma {
         self.state = Some(match self.state {
             None => (sample, now),
             Some((value, then)) => {
-                let weight = (1.0 - (-(now.saturating_sub(then) as f64) / self.tau_ms).exp()).max(Self::FLOOR);
+                let weight =
+                    (1.0 - (-(now.saturating_sub(then) as f64) / self.tau_ms).exp()).max(Self::FLOOR);
                 (weight.mul_add(sample - value, value), now.max(then))
             }
         });
@@ -58,7 +59,10 @@ mod tests {
         average.add(200.0, 0);
         assert!((average.value().unwrap() - 110.0).abs() < 1e-9, "a burst counts by the floor");
         average.add(500.0, 1_000_000);
-        assert!((average.value().unwrap() - 500.0).abs() < 1e-3, "after many time constants only the new counts");
+        assert!(
+            (average.value().unwrap() - 500.0).abs() < 1e-3,
+            "after many time constants only the new counts"
+        );
     }
 
     #[test]

@@ -34,19 +34,15 @@ pub fn resolve(
         Target::Task(task) => first(task),
         Target::Model(model) => Some(model),
     };
+    // A task leads on to the chain of its first model too, where one is written for it.
+    let names_of = |target| [Some(target), model_of(target).map(Target::Model)].into_iter().flatten();
     let mut chain = Vec::new();
     let mut is_in: HashSet<ModelIndex> = model_of(start).into_iter().collect();
-    let mut seen = HashSet::from([start]);
-    let mut waiting = VecDeque::from([start]);
-    // A task leads on to the chain of its first model too, where one is written for it.
-    if let (Target::Task(_), Some(model)) = (start, model_of(start)) {
-        waiting.push_back(Target::Model(model));
-    }
+    let mut waiting: VecDeque<Target> = names_of(start).collect();
+    let mut seen: HashSet<Target> = waiting.iter().copied().collect();
     while let Some(target) = waiting.pop_front() {
         for next in written.get(&target).into_iter().flatten().copied() {
-            if seen.insert(next) {
-                waiting.push_back(next);
-            }
+            waiting.extend(names_of(next).filter(|name| seen.insert(*name)));
             if let Some(model) = model_of(next)
                 && is_in.insert(model)
             {
@@ -112,9 +108,12 @@ mod tests {
     #[test]
     fn models_lead_on_to_their_own_chains_and_nothing_comes_twice() {
         let (a, b, c) = (Target::Model(10), Target::Model(11), Target::Model(12));
-        let written = Written::from([(a, vec![b, b]), (b, vec![c]), (CODE, vec![a]), (Target::Model(1), vec![c])]);
+        let written =
+            Written::from([(a, vec![b, b]), (b, vec![c]), (CODE, vec![a]), (Target::Model(1), vec![c])]);
         assert_eq!(resolve(a, &written, first), [11, 12]);
         assert_eq!(resolve(CODE, &written, first), [10, 12, 11], "the first model's own chain comes beside");
+        let by_task = Written::from([(CODE, vec![DEEP]), (Target::Model(2), vec![a])]);
+        assert_eq!(resolve(CODE, &by_task, first), [2, 10], "also that of a task on the way");
     }
 
     #[test]

@@ -202,7 +202,9 @@ impl ModelHealth {
             return Err(NotNow { until, held: Some(kind) });
         }
         match self.circuit {
-            Circuit::Open { until, .. } | Circuit::HalfOpen { probe: Some((_, until)), .. } if now < until => {
+            Circuit::Open { until, .. } | Circuit::HalfOpen { probe: Some((_, until)), .. }
+                if now < until =>
+            {
                 Err(NotNow { until, held: None })
             }
             _ => Ok(()),
@@ -292,8 +294,10 @@ impl ModelHealth {
                 }
             }
             Circuit::HalfOpen { probe, openings } => {
-                let is_probes_own = probe.is_none_or(|(number, _)| attempt.is_none_or(|ours| ours == number));
-                if is_probes_own && !is_late {
+                // Without a probe under way every attempt known by number began before the circuit opened.
+                let is_probes_own =
+                    attempt.is_none_or(|ours| probe.is_some_and(|(number, _)| number == ours));
+                if is_probes_own {
                     self.settle(attempt, openings, kind, policy, now, chance);
                 }
             }
@@ -438,9 +442,17 @@ mod tests {
         assert_eq!(health.begin(7, 5_000), Ok(7));
         assert!(health.begin(8, 5_001).is_err(), "the probe is under way");
         health.record(Some(5), &ended(OutcomeKind::Success), &policy, 5_002, 0.0);
-        assert_eq!(health.snapshot(5_002).state, "half_open", "a late answer of an older attempt decides nothing");
+        assert_eq!(
+            health.snapshot(5_002).state,
+            "half_open",
+            "a late answer of an older attempt decides nothing"
+        );
         health.record(Some(7), &ended(OutcomeKind::Timeout), &policy, 5_003, 1.0);
-        assert_eq!(health.snapshot(5_003).retry_in_ms, Some(10_000), "the second opening lasts twice as long");
+        assert_eq!(
+            health.snapshot(5_003).retry_in_ms,
+            Some(10_000),
+            "the second opening lasts twice as long"
+        );
         assert_eq!(health.begin(9, 15_003), Ok(9));
         health.record(Some(9), &ended(OutcomeKind::Success), &policy, 15_004, 0.0);
         assert!(health.is_untroubled());
@@ -457,14 +469,25 @@ mod tests {
         assert_eq!(health.begin(9, 5_001 + HealthPolicy::PROBE_LEASE_MS), Ok(9));
         health.record(Some(7), &ended(OutcomeKind::Success), &policy, 200_000, 0.0);
         assert_eq!(health.snapshot(200_000).state, "half_open", "the lost probe's answer comes too late");
+        health.record(Some(9), &ended(OutcomeKind::Cancelled), &policy, 200_001, 0.0);
+        health.record(Some(7), &ended(OutcomeKind::Success), &policy, 200_002, 0.0);
+        assert_eq!(
+            health.snapshot(200_002).state,
+            "half_open",
+            "nor does it decide once the place is free again"
+        );
     }
 
     #[test]
     fn a_server_that_asks_for_time_gets_it() {
         let policy = HealthPolicy::default();
-        for (retry_after_s, wait_ms) in
-            [(None, 1_000), (Some(7.0), 7_000), (Some(1e9), 300_000), (Some(-3.0), 1_000), (Some(f64::NAN), 1_000)]
-        {
+        for (retry_after_s, wait_ms) in [
+            (None, 1_000),
+            (Some(7.0), 7_000),
+            (Some(1e9), 300_000),
+            (Some(-3.0), 1_000),
+            (Some(f64::NAN), 1_000),
+        ] {
             let mut health = ModelHealth::default();
             let outcome = RequestOutcome { retry_after_s, ..ended(OutcomeKind::RateLimited) };
             health.record(None, &outcome, &policy, 0, 0.0);

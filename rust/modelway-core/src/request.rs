@@ -61,7 +61,8 @@ const IMAGE_TOKENS: u64 = 800;
 pub fn digest(messages: Vec<Message>) -> Digest {
     let mut seen = Digest::default();
     for message in messages {
-        let tokens = estimate_tokens(&message.text) + FRAME_TOKENS + message.images.saturating_mul(IMAGE_TOKENS);
+        let tokens =
+            estimate_tokens(&message.text) + FRAME_TOKENS + message.images.saturating_mul(IMAGE_TOKENS);
         seen.context_tokens = seen.context_tokens.saturating_add(tokens);
         seen.images = seen.images.saturating_add(message.images);
         if message.role == Role::User {
@@ -108,8 +109,7 @@ mod tests {
 
     #[test]
     fn the_last_user_message_is_the_prompt() {
-        let message =
-            |role, text: &str, images| Message { role, text: text.to_owned(), images };
+        let message = |role, text: &str, images| Message { role, text: text.to_owned(), images };
         let seen = digest(vec![
             message(Role::Other, "be brief", 0),
             message(Role::User, "look", 2),

@@ -87,7 +87,11 @@ impl Router {
     ///
     /// # Errors
     /// As [`select`].
-    pub fn select(&self, request: &Request<'_>, now: impl FnOnce() -> Millis) -> Result<Decision, SelectError> {
+    pub fn select(
+        &self,
+        request: &Request<'_>,
+        now: impl FnOnce() -> Millis,
+    ) -> Result<Decision, SelectError> {
         let (table, unavailable) = {
             let state = self.lock();
             (Arc::clone(&state.table), state.unavailable(now))
@@ -106,8 +110,10 @@ impl Router {
     #[must_use]
     pub fn health_key(&self, name: &str) -> Option<HealthKey> {
         let state = self.lock();
-        let by_table = || state.table.find(name).map(|index| state.keys[usize::from(index)]);
-        state.key_of.get(name).copied().or_else(by_table)
+        match state.table.find(name) {
+            Some(index) => Some(state.keys[usize::from(index)]),
+            None => state.key_of.get(name).copied(),
+        }
     }
 
     /// Takes the right to ask a model.

@@ -74,9 +74,11 @@ pub fn select(
     }
     let explicit = match request.model {
         None => None,
-        Some(name) => Some(table.find(name).ok_or_else(|| {
-            SelectError::UnknownModel(table.nearest(name).map(str::to_owned))
-        })?),
+        Some(name) => Some(
+            table
+                .find(name)
+                .ok_or_else(|| SelectError::UnknownModel(table.nearest(name).map(str::to_owned)))?,
+        ),
     };
     let (task, base_reason, reading) = match request.task {
         Some(TaskClass::Embedding) => return Err(SelectError::Embedding),
@@ -205,7 +207,8 @@ impl Decision {
 
     /// All models in order; the caller's model and its chain may come twice.
     fn candidates(&self) -> impl Iterator<Item = ModelIndex> {
-        let own_chain = self.explicit.map(|model| self.table.chain_of(Target::Model(model))).unwrap_or_default();
+        let own_chain =
+            self.explicit.map(|model| self.table.chain_of(Target::Model(model))).unwrap_or_default();
         let by_class = self.table.order(self.task).iter().map(|(model, _)| *model);
         self.explicit.into_iter().chain(own_chain).chain(by_class)
     }

@@ -221,8 +221,9 @@ impl Builder {
     fn claim(&mut self, path: String, name: &str, index: ModelIndex, models: &[ModelProfile]) {
         let is_auto = name.eq_ignore_ascii_case("auto") || name.to_ascii_lowercase().starts_with("auto:");
         if TaskClass::parse(name).is_some() || is_auto {
-            let message =
-                format!("a model can't be called {name:?}: that name means a task; choose another id or alias");
+            let message = format!(
+                "a model can't be called {name:?}: that name means a task; choose another id or alias"
+            );
             self.error(path, message);
         } else if let Some(other) = self.names.insert(name.to_owned(), index)
             && other != index
@@ -291,7 +292,12 @@ impl Builder {
                     None => {}
                 }
             }
-            path_of.insert(start, format!("fallbacks.{name}"));
+            let path = format!("fallbacks.{name}");
+            if let Some(earlier) = path_of.get(&start) {
+                self.error(path, format!("{earlier} is the chain of the same model; keep one of them"));
+                continue;
+            }
+            path_of.insert(start, path);
             written.insert(start, targets);
         }
         self.refuse_cycles(settings, &written, &path_of);
@@ -315,8 +321,10 @@ impl Builder {
                         Target::Model(model) => settings.models[usize::from(*model)].model_id.as_str(),
                     })
                     .collect();
-                let message =
-                    format!("the chain leads back to where it began ({}); take one entry out", names.join(" -> "));
+                let message = format!(
+                    "the chain leads back to where it began ({}); take one entry out",
+                    names.join(" -> ")
+                );
                 let path = path_of.get(&start).cloned().unwrap_or_default();
                 self.error(path, message);
                 told.extend(way);

@@ -7,12 +7,25 @@ use pyo3::types::{PyBool, PyInt, PyString};
 
 use crate::errors::invalid_request;
 
-/// The text of a str. Lone surrogates, which are no text, are read as U+FFFD.
+/// The text of a str. A lone surrogate, which is no text, is read as one U+FFFD, so that positions stay
+/// those of the str.
 pub(crate) fn text<'a>(value: &'a Bound<'_, PyString>) -> Cow<'a, str> {
     match value.to_str() {
         Ok(text) => Cow::Borrowed(text),
-        Err(_) => value.to_string_lossy(),
+        Err(_) => without_surrogates(value).map_or_else(|_| value.to_string_lossy(), Cow::Owned),
     }
+}
+
+#[cold]
+fn without_surrogates(value: &Bound<'_, PyString>) -> PyResult<String> {
+    let mut bytes: Vec<u8> = value.call_method1("encode", ("utf-8", "surrogatepass"))?.extract()?;
+    for at in 2..bytes.len() {
+        // U+D800 to U+DFFF: in UTF-8 nothing else has these two bytes together.
+        if bytes[at - 2] == 0xED && bytes[at - 1] >= 0xA0 {
+            bytes[at - 2..=at].copy_from_slice("\u{FFFD}".as_bytes());
+        }
+    }
+    Ok(String::from_utf8(bytes)?)
 }
 
 /// A count: an int from 0 to 2^53, beyond which no float of a client's JSON is exact.
@@ -22,8 +35,12 @@ pub(crate) fn count(name: &str, value: &Bound<'_, PyAny>) -> PyResult<u64> {
     match value.extract::<u64>() {
         Ok(number) if is_int && number <= MOST => Ok(number),
         _ => {
-            let seen = if is_int { value.to_string() } else { value.get_type().name()?.to_string() };
-            let seen: String = seen.chars().take(40).collect();
+            // Python refuses to write an int of more than 4,300 digits.
+            let seen = match value.extract::<i64>() {
+                Ok(number) if is_int => number.to_string(),
+                _ if is_int => "one of more than 64 bits".to_owned(),
+                _ => value.get_type().name()?.to_string(),
+            };
             Err(invalid_request(value.py(), &format!("{name} must be an int from 0 to 2**53, not {seen}")))
         }
     }
@@ -32,7 +49,7 @@ pub(crate) fn count(name: &str, value: &Bound<'_, PyAny>) -> PyResult<u64> {
 /// An amount: a finite number, not negative.
 pub(crate) fn amount(name: &str, value: &Bound<'_, PyAny>) -> PyResult<f64> {
     match value.extract::<f64>() {
-        Ok(number) if number.is_finite() && number >= 0.0 => Ok(number),
+        Ok(number) if number.is_finite() && number >= 0.0 && !value.is_instance_of::<PyBool>() => Ok(number),
         _ => Err(invalid_request(value.py(), &format!("{name} must be a finite number, not negative"))),
     }
 }

@@ -50,7 +50,10 @@ impl Classification {
 
     #[getter]
     fn evidence<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyTuple>> {
-        PyTuple::new(py, self.evidence.iter().map(|found| (found.start, found.end, found.task.short(), found.weight)))
+        PyTuple::new(
+            py,
+            self.evidence.iter().map(|found| (found.start, found.end, found.task.short(), found.weight)),
+        )
     }
 
     fn to_dict<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyDict>> {
@@ -65,7 +68,11 @@ impl Classification {
     }
 
     fn __repr__(&self) -> String {
-        format!("Classification({:?}, confidence={:.2})", self.reading.task.short(), self.reading.confidence())
+        format!(
+            "Classification({:?}, confidence={:.2})",
+            self.reading.task.short(),
+            self.reading.confidence()
+        )
     }
 }
 
@@ -115,7 +122,14 @@ impl RoutingDecision {
     #[getter]
     fn chain<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyTuple>> {
         let table = self.core.table();
-        PyTuple::new(py, self.core.chain().into_iter().map(|index| table.model(index).model_id.as_str()).collect::<Vec<_>>())
+        PyTuple::new(
+            py,
+            self.core
+                .chain()
+                .into_iter()
+                .map(|index| table.model(index).model_id.as_str())
+                .collect::<Vec<_>>(),
+        )
     }
 
     #[getter]
@@ -124,7 +138,10 @@ impl RoutingDecision {
         let rejected = self.core.rejected();
         PyTuple::new(
             py,
-            rejected.iter().map(|(index, why)| (table.model(*index).model_id.as_str(), why.short())).collect::<Vec<_>>(),
+            rejected
+                .iter()
+                .map(|(index, why)| (table.model(*index).model_id.as_str(), why.short()))
+                .collect::<Vec<_>>(),
         )
     }
 

@@ -5,7 +5,12 @@ use pyo3::prelude::*;
 use pyo3::types::PyDict;
 
 /// The exception `modelway.errors.<class>(message, **attributes)`.
-pub(crate) fn raise(py: Python<'_>, class: &str, message: &str, attributes: Option<&Bound<'_, PyDict>>) -> PyErr {
+pub(crate) fn raise(
+    py: Python<'_>,
+    class: &str,
+    message: &str,
+    attributes: Option<&Bound<'_, PyDict>>,
+) -> PyErr {
     let made = py
         .import("modelway.errors")
         .and_then(|errors| errors.getattr(class))

@@ -3,7 +3,6 @@
 //! A member compares equal to its own short form and hashes like it, so that `decision.task == "code"`
 //! and a dictionary by short names both work.
 
-
 use pyo3::exceptions::PyValueError;
 use pyo3::prelude::*;
 use pyo3::types::{PyString, PyTuple};
@@ -101,26 +100,66 @@ macro_rules! python_enum {
 }
 
 python_enum!(
-    TaskClass, "task", "What kind of answer a prompt wants.",
-    QuickResponse, DeepThinking, CodeGeneration, Mathematical, Creative, ToolUse, Embedding, General,
+    TaskClass,
+    "task",
+    "What kind of answer a prompt wants.",
+    QuickResponse,
+    DeepThinking,
+    CodeGeneration,
+    Mathematical,
+    Creative,
+    ToolUse,
+    Embedding,
+    General,
 );
 python_enum!(
-    ModelCapability, "capability", "What a model can do at all.",
-    TextGeneration, CodeGeneration, MathReasoning, LowLatency, DeepReasoning, CreativeWriting, ToolUse,
-    VisionInput, AudioInput, ImageGeneration,
+    ModelCapability,
+    "capability",
+    "What a model can do at all.",
+    TextGeneration,
+    CodeGeneration,
+    MathReasoning,
+    LowLatency,
+    DeepReasoning,
+    CreativeWriting,
+    ToolUse,
+    VisionInput,
+    AudioInput,
+    ImageGeneration,
 );
 python_enum!(
-    LatencyClass, "latency class", "How soon a warm model's first token comes.",
-    Instant, Fast, Standard, Deliberate,
+    LatencyClass,
+    "latency class",
+    "How soon a warm model's first token comes.",
+    Instant,
+    Fast,
+    Standard,
+    Deliberate,
 );
 python_enum!(CostTier, "cost tier", "What an answer costs in money.", Free, Low, Medium, High);
 python_enum!(
-    LicenseTier, "licence tier", "How free a model's weights are.",
-    Permissive, Copyleft, Restricted, Proprietary, Unknown,
+    LicenseTier,
+    "licence tier",
+    "How free a model's weights are.",
+    Permissive,
+    Copyleft,
+    Restricted,
+    Proprietary,
+    Unknown,
 );
 python_enum!(Locality, "location", "Where a model runs.", Device, Lan, External);
 python_enum!(
-    SelectionReason, "reason", "Why this model.",
-    ExplicitModel, ExplicitTask, Classified, Structure, Default, Unsure, Fallback, Capability, ContextLength,
+    SelectionReason,
+    "reason",
+    "Why this model.",
+    ExplicitModel,
+    ExplicitTask,
+    Classified,
+    Structure,
+    Default,
+    Unsure,
+    Fallback,
+    Capability,
+    ContextLength,
     Privacy,
 );

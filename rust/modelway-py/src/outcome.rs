@@ -29,7 +29,10 @@ impl RequestOutcome {
             None => OutcomeKind::ServerError,
             Some(name) => OutcomeKind::parse(name).ok_or_else(|| {
                 let known: Vec<_> = OutcomeKind::ALL.iter().map(|kind| kind.short()).collect();
-                PyValueError::new_err(format!("no outcome is called {name:?}; there are {}", known.join(", ")))
+                PyValueError::new_err(format!(
+                    "no outcome is called {name:?}; there are {}",
+                    known.join(", ")
+                ))
             })?,
         };
         if success != (kind == OutcomeKind::Success) {
@@ -39,7 +42,8 @@ impl RequestOutcome {
                 kind.short()
             )));
         }
-        let amount_of = |name, value: Option<&Bound<'_, PyAny>>| value.map(|value| amount(name, value)).transpose();
+        let amount_of =
+            |name, value: Option<&Bound<'_, PyAny>>| value.map(|value| amount(name, value)).transpose();
         Ok(Self {
             core: modelway_core::RequestOutcome {
                 kind,
@@ -158,6 +162,11 @@ impl ModelHealth {
     }
 
     fn __repr__(&self) -> String {
-        format!("ModelHealth({:?}, state={:?}, available={})", self.model, self.core.state, self.core.available)
+        format!(
+            "ModelHealth({:?}, state={:?}, available={})",
+            self.model,
+            self.core.state,
+            if self.core.available { "True" } else { "False" }
+        )
     }
 }

@@ -57,7 +57,9 @@ impl RoutingRequest {
         let task = match task {
             None => None,
             Some(value) => Some(
-                TaskClass::from_any(value).map_err(|error| invalid_request(py, &error.value(py).to_string()))?.into(),
+                TaskClass::from_any(value)
+                    .map_err(|error| invalid_request(py, &format!("task: {}", error.value(py))))?
+                    .into(),
             ),
         };
         let more_images = images.map(|value| count("images", value)).transpose()?.unwrap_or(0);
@@ -113,10 +115,10 @@ impl RoutingRequest {
     // The prompt stays out: a repr ends up in logs.
     fn __repr__(&self) -> String {
         format!(
-            "RoutingRequest(task={}, model={:?}, tools={}, images={}, context_tokens={})",
+            "RoutingRequest(task={}, model={}, tools={}, images={}, context_tokens={})",
             self.task.map_or("None", modelway_core::TaskClass::short),
-            self.model,
-            self.tools,
+            self.model.as_ref().map_or_else(|| "None".to_owned(), |model| format!("{model:?}")),
+            if self.tools { "True" } else { "False" },
             self.images,
             self.context_tokens
         )
@@ -133,7 +135,10 @@ fn read_messages(messages: &Bound<'_, PyAny>) -> PyResult<Digest> {
     for (index, message) in messages.try_iter()?.enumerate() {
         let message = message?;
         let Ok(message) = message.cast::<PyMapping>() else {
-            return Err(invalid_request(py, &format!("messages[{index}] must be a mapping with role and content")));
+            return Err(invalid_request(
+                py,
+                &format!("messages[{index}] must be a mapping with role and content"),
+            ));
         };
         let field = |name| if message.contains(name)? { message.get_item(name).map(Some) } else { Ok(None) };
         let role = match field("role")? {

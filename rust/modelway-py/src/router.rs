@@ -152,14 +152,19 @@ impl CoreRouter {
         Classification { reading, evidence }
     }
 
-    fn fallback_chain<'py>(&self, py: Python<'py>, name: &Bound<'py, PyAny>) -> PyResult<Bound<'py, PyTuple>> {
+    fn fallback_chain<'py>(
+        &self,
+        py: Python<'py>,
+        name: &Bound<'py, PyAny>,
+    ) -> PyResult<Bound<'py, PyTuple>> {
         let name = name.str()?;
         let name = text(&name);
         let table = self.router.table();
         match table.fallback_chain(&name) {
-            Some(chain) => {
-                PyTuple::new(py, chain.into_iter().map(|index| table.model(index).model_id.as_str()).collect::<Vec<_>>())
-            }
+            Some(chain) => PyTuple::new(
+                py,
+                chain.into_iter().map(|index| table.model(index).model_id.as_str()).collect::<Vec<_>>(),
+            ),
             None => {
                 let tasks = TaskClass::ALL.iter().map(|task| task.short());
                 let near = table.nearest(&name).or_else(|| modelway_core::named::nearest(&name, tasks));
@@ -172,16 +177,17 @@ impl CoreRouter {
     fn record_outcome(
         &self,
         py: Python<'_>,
-        model: &str,
+        model: &Bound<'_, PyString>,
         outcome: &Bound<'_, RequestOutcome>,
         attempt: Option<u64>,
     ) -> PyResult<()> {
-        let key = self.key(py, model)?;
+        let key = self.key(py, &text(model))?;
         self.router.record(key, attempt, &outcome.get().core, self.now(), fastrand::f64());
         Ok(())
     }
 
-    fn begin(&self, py: Python<'_>, model: &str) -> PyResult<u64> {
+    fn begin(&self, py: Python<'_>, model: &Bound<'_, PyString>) -> PyResult<u64> {
+        let model = &*text(model);
         let key = self.key(py, model)?;
         let now = self.now();
         self.router.begin(key, now).map_err(|not_now: NotNow| {
@@ -198,13 +204,14 @@ impl CoreRouter {
         })
     }
 
-    fn health(&self, py: Python<'_>, model: &str) -> PyResult<ModelHealth> {
-        let key = self.key(py, model)?;
+    fn health(&self, py: Python<'_>, model: &Bound<'_, PyString>) -> PyResult<ModelHealth> {
+        let key = self.key(py, &text(model))?;
         let model = self.resolve(py, model)?;
         Ok(ModelHealth { model, core: self.router.health(key, self.now()) })
     }
 
-    fn resolve(&self, py: Python<'_>, name: &str) -> PyResult<String> {
+    fn resolve(&self, py: Python<'_>, name: &Bound<'_, PyString>) -> PyResult<String> {
+        let name = &*text(name);
         let table = self.router.table();
         match table.find(name) {
             Some(index) => Ok(table.model(index).model_id.clone()),

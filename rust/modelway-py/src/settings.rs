@@ -2,7 +2,8 @@
 
 use modelway_core::backoff::Backoff;
 use modelway_core::{
-    CostTier, HealthPolicy, Keywords, LicenseTier, Locality, ModelCapability, ModelProfile, Settings, TaskClass,
+    CostTier, HealthPolicy, Keywords, LicenseTier, Locality, ModelCapability, ModelProfile, Settings,
+    TaskClass,
 };
 use pyo3::exceptions::PyValueError;
 use pyo3::prelude::*;

@@ -30,7 +30,6 @@ pub(super) struct Features {
 #[repr(u8)]
 enum Kind {
     Other,
-    Space,
     LineEnd,
     Digit,
     Capital,
@@ -49,7 +48,6 @@ const KINDS: [Kind; 256] = {
     while byte < 256 {
         kinds[byte] = match byte as u8 {
             b'\n' => Kind::LineEnd,
-            b' ' | b'\t' | b'\r' => Kind::Space,
             b'0'..=b'9' => Kind::Digit,
             b'A'..=b'Z' => Kind::Capital,
             b'_' => Kind::Underscore,
@@ -69,15 +67,16 @@ impl Features {
     pub(super) fn count(&mut self, text: &str) {
         let bytes = text.as_bytes();
         let mut half_words = 0_u32;
-        self.words += u32::from(bytes.first().is_some_and(|byte| !is_space(*byte)));
-        for (at, &byte) in bytes.iter().enumerate() {
-            match KINDS[usize::from(byte)] {
+        self.words += words_in(bytes);
+        let mut at = 0;
+        while let Some(skipped) = bytes[at..].iter().position(|byte| KINDS[usize::from(*byte)] != Kind::Other)
+        {
+            at += skipped;
+            match KINDS[usize::from(bytes[at])] {
                 Kind::Other => {}
-                Kind::Space => self.begin_word(bytes, at + 1),
                 Kind::LineEnd => {
                     self.lines += 1;
                     self.end_line(bytes, at);
-                    self.begin_word(bytes, at + 1);
                 }
                 Kind::Digit => self.numbers += u32::from(!continues_number(bytes, at)),
                 Kind::Capital => self.identifiers += u32::from(is_hump(bytes, at)),
@@ -97,22 +96,24 @@ impl Features {
                     }
                 }
             }
+            at += 1;
         }
         self.end_line(bytes, bytes.len());
         self.words += half_words / 2;
     }
 
-    fn begin_word(&mut self, bytes: &[u8], at: usize) {
-        self.words += u32::from(bytes.get(at).is_some_and(|byte| !is_space(*byte)));
-    }
-
     fn count_wide(&mut self, c: char, half_words: &mut u32) {
         match c {
             '？' | '؟' => self.questions += 1,
-            '∀'..='⋿' | '²' | '³' | '¹' | '×' | '÷' | '±' | 'π' | 'θ' | '⁰'..='₎' | '→' | '⇒' => self.signs += 1,
+            '∀'..='⋿' | '²' | '³' | '¹' | '×' | '÷' | '±' | 'π' | 'θ' | '⁰'..='₎' | '→' | '⇒' => {
+                self.signs += 1
+            }
             // Kana, Han, Hangul and Thai: scripts whose words are not set apart by spaces.
-            '\u{0E00}'..='\u{0E7F}' | '\u{3040}'..='\u{30FF}' | '\u{3400}'..='\u{9FFF}'
-            | '\u{AC00}'..='\u{D7AF}' | '\u{20000}'..='\u{3FFFF}' => *half_words += 1,
+            '\u{0E00}'..='\u{0E7F}'
+            | '\u{3040}'..='\u{30FF}'
+            | '\u{3400}'..='\u{9FFF}'
+            | '\u{AC00}'..='\u{D7AF}'
+            | '\u{20000}'..='\u{3FFFF}' => *half_words += 1,
             _ => {}
         }
     }
@@ -139,8 +140,16 @@ impl Features {
     }
 }
 
-const fn is_space(byte: u8) -> bool {
-    matches!(KINDS[byte as usize], Kind::Space | Kind::LineEnd)
+/// How many words white space sets apart: every byte is looked at alone, so that the compiler takes many
+/// at once.
+fn words_in(bytes: &[u8]) -> u32 {
+    let is_space = |byte: u8| matches!(byte, b' ' | b'\n' | b'\t' | b'\r');
+    let first = bytes.first().is_some_and(|byte| !is_space(*byte));
+    let begun = bytes
+        .iter()
+        .zip(bytes.iter().skip(1))
+        .filter(|(before, here)| is_space(**before) & !is_space(**here));
+    u32::from(first) + begun.count() as u32
 }
 
 /// Whether the digit at `at` goes on a number: behind a digit, or a point or comma between digits.
@@ -153,7 +162,11 @@ fn continues_number(bytes: &[u8], at: usize) -> bool {
 fn is_bullet(bytes: &[u8], at: usize) -> bool {
     matches!(bytes[at], b'-' | b'*')
         && bytes.get(at + 1) == Some(&b' ')
-        && bytes[..at].iter().rev().find(|byte| !matches!(byte, b' ' | b'\t')).is_none_or(|byte| *byte == b'\n')
+        && bytes[..at]
+            .iter()
+            .rev()
+            .find(|byte| !matches!(byte, b' ' | b'\t'))
+            .is_none_or(|byte| *byte == b'\n')
 }
 
 fn is_letter_at(bytes: &[u8], at: usize) -> bool {
@@ -165,7 +178,8 @@ fn is_letter_at(bytes: &[u8], at: usize) -> bool {
 fn is_hump(bytes: &[u8], at: usize) -> bool {
     at >= 3 && bytes[at - 3..at].iter().all(u8::is_ascii_lowercase) && {
         let begins_small = bytes[..at].iter().rev().take_while(|byte| byte.is_ascii_alphanumeric()).last();
-        begins_small.is_some_and(u8::is_ascii_lowercase) && bytes.get(at + 1).is_some_and(u8::is_ascii_lowercase)
+        begins_small.is_some_and(u8::is_ascii_lowercase)
+            && bytes.get(at + 1).is_some_and(u8::is_ascii_lowercase)
     }
 }
 

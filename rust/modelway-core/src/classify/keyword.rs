@@ -26,14 +26,14 @@ impl KeywordClassifier {
         let sample = Sample::of(text);
         let mut scores = Scores::default();
         let mut features = Features::default();
-        let mut opening: Option<Opening> = None;
+        let mut opening = Opening::default();
+        let mut is_empty = true;
         for (part, raw) in sample.parts().iter().enumerate() {
             let normal = Normal::of(raw, with_origin);
             let text = normal.text();
             if text.chars().all(char::is_whitespace) {
                 continue;
             }
-            opening = opening.or_else(|| Some(Opening::of(text)));
             features.count(text);
             self.lexicon.scan(text, &mut |hit| {
                 if hit.is_symbol {
@@ -41,10 +41,24 @@ impl KeywordClassifier {
                 } else {
                     scores.add_word(hit.task, hit.points);
                 }
-                witness(Found { part, normal: &normal, start: hit.start, end: hit.end, task: hit.task, points: hit.points });
+                witness(Found {
+                    part,
+                    normal: &normal,
+                    start: hit.start,
+                    end: hit.end,
+                    task: hit.task,
+                    points: hit.points,
+                });
             });
+            // The shape of a question matters only where nothing else decides.
+            if is_empty && !is_contested(&scores) {
+                opening = Opening::of(text);
+            }
+            is_empty = false;
         }
-        let Some(opening) = opening else { return nothing_to_read() };
+        if is_empty {
+            return nothing_to_read();
+        }
         weigh(&features, &opening, text.len(), &mut scores);
         scores.reading(complexity(&features, text.len(), sample.len(), &scores))
     }
@@ -62,10 +76,13 @@ impl Classify for KeywordClassifier {
         let mut evidence: Vec<Evidence> = Vec::new();
         let reading = self.read_with(text, true, &mut |found| {
             let offset = if found.part == 0 { 0 } else { tail_characters };
-            // The last byte's character is inside; the end stands behind it.
-            let start = found.normal.character_at(found.start) + offset;
-            let end = found.normal.character_at(found.end - 1) + offset + 1;
-            evidence.push(Evidence { start, end, task: found.task, weight: found.points });
+            let (start, end) = found.normal.characters(found.start, found.end);
+            evidence.push(Evidence {
+                start: start + offset,
+                end: end + offset,
+                task: found.task,
+                weight: found.points,
+            });
         });
         (reading, evidence)
     }
@@ -96,15 +113,7 @@ fn weigh(features: &Features, opening: &Opening, bytes: usize, scores: &mut Scor
         // A story with numbers and a question is a word problem more often than not.
         scores.add_structure(TaskClass::Mathematical, 1.6);
     }
-    let others = [
-        TaskClass::CodeGeneration,
-        TaskClass::Mathematical,
-        TaskClass::Creative,
-        TaskClass::ToolUse,
-        TaskClass::DeepThinking,
-    ];
-    let is_contested = others.iter().any(|task| scores.points(*task) >= 1.0);
-    if !is_contested && features.lines == 0 {
+    if !is_contested(scores) && features.lines == 0 {
         if opening.greets && features.words <= 4 {
             scores.add_structure(TaskClass::QuickResponse, 3.0);
         } else if opening.asks_for_a_fact && features.words <= 10 {
@@ -115,6 +124,19 @@ fn weigh(features: &Features, opening: &Opening, bytes: usize, scores: &mut Scor
         // A long text of prose is to be worked on: summarised, answered, thought through.
         scores.add_word(TaskClass::General, 0.8);
     }
+}
+
+/// Whether a special class has more than a hint for it.
+fn is_contested(scores: &Scores) -> bool {
+    [
+        TaskClass::CodeGeneration,
+        TaskClass::Mathematical,
+        TaskClass::Creative,
+        TaskClass::ToolUse,
+        TaskClass::DeepThinking,
+    ]
+    .iter()
+    .any(|task| scores.points(*task) >= 1.0)
 }
 
 /// How much thought a good answer takes, from the length and the shape of the request opening.
@@ -128,4 +150,3 @@ fn complexity(features: &Features, bytes: usize, sampled: usize, scores: &Scores
     let quick = scores.points(TaskClass::QuickResponse) * 0.04;
     (complexity_of_words(whole_words) + parts + deep - quick).clamp(0.0, 1.0)
 }
-

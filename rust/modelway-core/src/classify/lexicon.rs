@@ -7,12 +7,10 @@
 
 use std::collections::HashMap;
 
-use aho_corasick::automaton::Automaton;
-use aho_corasick::dfa::DFA;
-use aho_corasick::{Anchored, MatchKind, StartKind};
 use smallvec::SmallVec;
 
 use super::normal::Normal;
+use super::phrases::{Phrases, is_unspaced, joins, word_end};
 use crate::task::TaskClass;
 
 /// Keywords of the configuration, by class.
@@ -55,8 +53,7 @@ pub(super) struct Hit {
 /// All entries, ready to be found.
 #[derive(Debug)]
 pub(super) struct Lexicon {
-    /// `None` only where the automaton could not be built; then structure alone is read.
-    automaton: Option<DFA>,
+    phrases: Phrases,
     entries: Vec<Entry>,
 }
 
@@ -71,100 +68,46 @@ impl Lexicon {
                 source.entry(&normal).set(*task, KEYWORD_POINTS);
             }
         }
-        let automaton = DFA::builder()
-            .match_kind(MatchKind::LeftmostLongest)
-            .start_kind(StartKind::Anchored)
-            .ascii_case_insensitive(true)
-            .build(&source.phrases)
-            .ok();
-        Self { automaton, entries: source.entries }
+        let is_stem = |place: usize| source.entries[place].is_stem;
+        Self { phrases: Phrases::new(&source.phrases, is_stem), entries: source.entries }
     }
 
     /// Tells every hit in `text`, which is in normal form, in order.
     pub(super) fn scan(&self, text: &str, tell: &mut impl FnMut(Hit)) {
-        let Some(automaton) = &self.automaton else { return };
         let bytes = text.as_bytes();
         let mut verb_end: Option<usize> = None;
-        let mut at = 0;
-        while at < bytes.len() {
-            let Some((entry, end)) = self.longest(automaton, text, at) else {
-                at = next_start(bytes, at);
-                continue;
-            };
-            let share = if end <= END_BYTES || at + END_BYTES >= bytes.len() { 1.0 } else { MIDDLE_SHARE };
+        self.phrases.scan(text, &mut |start, end, place| {
+            let entry = &self.entries[place];
+            if !entry.stands_alone(text, start, end) {
+                return None;
+            }
+            let share = if end <= END_BYTES || start + END_BYTES >= bytes.len() { 1.0 } else { MIDDLE_SHARE };
             for &(task, points) in &entry.points {
-                tell(Hit { start: at, end, task, points: points * share, is_symbol: entry.is_symbol });
+                tell(Hit { start, end, task, points: points * share, is_symbol: entry.is_symbol });
             }
             if let (Some(task), Some(verb)) = (entry.object, verb_end)
-                && at - verb <= OBJECT_REACH
-                && !bytes[verb..at].iter().any(|byte| matches!(byte, b'.' | b'?' | b'!' | b'\n'))
+                && start - verb <= OBJECT_REACH
+                && !bytes[verb..start].iter().any(|byte| matches!(byte, b'.' | b'?' | b'!' | b'\n'))
             {
-                tell(Hit { start: at, end, task, points: OBJECT_POINTS * share, is_symbol: false });
+                tell(Hit { start, end, task, points: OBJECT_POINTS * share, is_symbol: false });
                 verb_end = None;
             }
             if entry.is_verb {
                 verb_end = Some(end);
             }
-            // The last byte of a hit may be a sign, behind which a word begins.
-            at = if is_word(bytes[end - 1]) { next_start(bytes, end - 1) } else { end };
-        }
+            // The rest of a word that a stem began belongs to it.
+            Some(if entry.is_stem { word_end(bytes, end) } else { end })
+        });
     }
-
-    /// The longest entry that begins at `at` and stands alone, and where it ends.
-    fn longest(&self, automaton: &DFA, text: &str, at: usize) -> Option<(&Entry, usize)> {
-        let bytes = text.as_bytes();
-        let mut state = automaton.start_state(Anchored::Yes).ok()?;
-        let mut found = None;
-        for (offset, byte) in bytes[at..].iter().enumerate() {
-            state = automaton.next_state(Anchored::Yes, state, *byte);
-            if automaton.is_special(state) {
-                if automaton.is_dead(state) {
-                    break;
-                }
-                if automaton.is_match(state) {
-                    let entry = &self.entries[automaton.match_pattern(state, 0).as_usize()];
-                    let end = at + offset + 1;
-                    if entry.is_symbol || entry.is_unspaced || stands_alone(text, at, end, entry.is_stem) {
-                        found = Some((entry, end));
-                    }
-                }
-            }
-        }
-        found
-    }
-}
-
-const fn is_word(byte: u8) -> bool {
-    byte.is_ascii_alphanumeric() || byte == b'_'
-}
-
-/// The next place behind `at` where an entry may begin: behind the rest of a word, at anything that is
-/// no white space. Bytes inside a character are passed over: no entry begins with one.
-fn next_start(bytes: &[u8], at: usize) -> usize {
-    let mut next = at + 1;
-    if bytes.get(at).copied().is_some_and(is_word) {
-        while bytes.get(next).copied().is_some_and(is_word) {
-            next += 1;
-        }
-    }
-    while bytes.get(next).is_some_and(|byte| matches!(byte, b' ' | 0x80..0xC0)) {
-        next += 1;
-    }
-    next
-}
-
-/// Whether no letter or digit touches `start..end`; behind a stem any letters may follow.
-fn stands_alone(text: &str, start: usize, end: usize, is_stem: bool) -> bool {
-    let touches = |left: Option<char>, right: Option<char>| {
-        let is_word = |c: char| c.is_alphanumeric() || c == '_';
-        left.is_some_and(is_word) && right.is_some_and(is_word)
-    };
-    let (before, after) = text.split_at(end);
-    !touches(text[..start].chars().next_back(), text[start..].chars().next())
-        && (is_stem || !touches(before.chars().next_back(), after.chars().next()))
 }
 
 impl Entry {
+    /// Whether no letter or digit touches `start..end`; behind a stem any may follow, and signs and
+    /// words of scripts without spaces stand alone wherever they stand.
+    fn stands_alone(&self, text: &str, start: usize, end: usize) -> bool {
+        self.is_symbol || self.is_unspaced || (!joins(text, start) && (self.is_stem || !joins(text, end)))
+    }
+
     fn set(&mut self, task: TaskClass, points: f32) {
         match self.points.iter_mut().find(|(held, _)| *held == task) {
             Some((_, held)) => *held = held.max(points),
@@ -227,6 +170,8 @@ impl Source {
         match section {
             Section::Points(task, points) => entry.set(task, points),
             Section::Symbol(task, points) => {
+                // "log_" is found in "log_2" as a stem; a sign of signs needs no ending at all.
+                entry.is_stem = phrase.bytes().all(|byte| byte.is_ascii_alphanumeric() || byte == b'_');
                 entry.is_symbol = true;
                 entry.set(task, points);
             }
@@ -239,7 +184,7 @@ impl Source {
     fn entry(&mut self, phrase: &str) -> &mut Entry {
         let place = *self.place_of.entry(phrase.to_owned()).or_insert_with(|| {
             self.phrases.push(phrase.to_owned());
-            let is_unspaced = phrase.chars().any(|c| matches!(c, '\u{3040}'..='\u{30FF}' | '\u{3400}'..='\u{9FFF}' | '\u{AC00}'..='\u{D7AF}'));
+            let is_unspaced = phrase.chars().any(is_unspaced);
             self.entries.push(Entry { is_unspaced, ..Entry::default() });
             self.entries.len() - 1
         });

@@ -8,6 +8,7 @@ mod keyword;
 mod lexicon;
 mod normal;
 mod opening;
+mod phrases;
 pub mod sample;
 mod scores;
 
@@ -78,8 +79,9 @@ impl Reading {
 
 /// The part of complexity that length alone gives, in [0, 0.6]: 300 words and more are as long as it gets.
 pub(crate) fn complexity_of_words(words: f32) -> f32 {
-    const LONG: f32 = 300.0;
-    0.6 * (words.ln_1p() / LONG.ln_1p()).min(1.0)
+    /// 1 / ln(1 + 300).
+    const PER_LOG: f32 = 0.175_22;
+    0.6 * ((words + 1.0).ln() * PER_LOG).min(1.0)
 }
 
 /// The complexity of a request of which only the length is known; four tokens are about three words.

@@ -14,8 +14,15 @@ use unicode_normalization::char::{canonical_combining_class, is_combining_mark};
 #[derive(Debug)]
 pub(super) struct Normal<'a> {
     text: Cow<'a, str>,
-    /// For each byte of `text` the original character's index; `None` where bytes are characters.
-    origin: Option<Vec<u32>>,
+    /// For each byte of `text` the original characters it came from; `None` where bytes are characters.
+    origin: Option<Vec<Origin>>,
+}
+
+/// The characters that one byte came from: several where they compose to one.
+#[derive(Clone, Copy, Debug)]
+struct Origin {
+    first: u32,
+    last: u32,
 }
 
 impl<'a> Normal<'a> {
@@ -32,21 +39,22 @@ impl<'a> Normal<'a> {
             origin: with_origin.then(|| Vec::with_capacity(text.len() + 8)),
         };
         let mut segment = String::new();
-        let mut segment_at = 0;
+        let mut from = Origin { first: 0, last: 0 };
         for (index, c) in (0_u32..).zip(text.chars()) {
             if is_invisible(c) {
                 continue;
             }
             if !segment.is_empty() && !joins_left(c) {
-                out.push_segment(&segment, segment_at);
+                out.push_segment(&segment, from);
                 segment.clear();
             }
             if segment.is_empty() {
-                segment_at = index;
+                from.first = index;
             }
+            from.last = index;
             segment.push(c);
         }
-        out.push_segment(&segment, segment_at);
+        out.push_segment(&segment, from);
         Self { text: Cow::Owned(out.text), origin: out.origin }
     }
 
@@ -56,10 +64,14 @@ impl<'a> Normal<'a> {
         &self.text
     }
 
-    /// The index of the original character that the byte at `at` came from.
+    /// The original characters that the bytes `start..end`, which must not be empty, came from: the first
+    /// one's index, and the one behind the last.
     #[must_use]
-    pub(super) fn character_at(&self, at: usize) -> usize {
-        self.origin.as_ref().map_or(at, |origin| origin.get(at).map_or(0, |index| *index as usize))
+    pub(super) fn characters(&self, start: usize, end: usize) -> (usize, usize) {
+        match &self.origin {
+            None => (start, end),
+            Some(origin) => (origin[start].first as usize, origin[end - 1].last as usize + 1),
+        }
     }
 }
 
@@ -75,21 +87,21 @@ fn is_invisible(c: char) -> bool {
 }
 
 /// Whether `c` composes with what stands before it: combining marks, and the later parts of a Hangul
-/// syllable, which are starters and compose all the same.
+/// syllable (in all their compatibility forms), which are starters and compose all the same.
 fn joins_left(c: char) -> bool {
     !c.is_ascii()
         && (canonical_combining_class(c) != 0
             || is_combining_mark(c)
-            || matches!(c, '\u{1160}'..='\u{11FF}' | '\u{FF9E}' | '\u{FF9F}'))
+            || matches!(c, '\u{1160}'..='\u{11FF}' | '\u{3131}'..='\u{318E}' | '\u{FF9E}'..='\u{FFDC}'))
 }
 
 struct Folded {
     text: String,
-    origin: Option<Vec<u32>>,
+    origin: Option<Vec<Origin>>,
 }
 
 impl Folded {
-    fn push_segment(&mut self, segment: &str, at: u32) {
+    fn push_segment(&mut self, segment: &str, from: Origin) {
         let before = self.text.len();
         for composed in segment.nfkc() {
             for lower in composed.to_lowercase() {
@@ -97,7 +109,7 @@ impl Folded {
             }
         }
         if let Some(origin) = &mut self.origin {
-            origin.extend(std::iter::repeat_n(at, self.text.len() - before));
+            origin.extend(std::iter::repeat_n(from, self.text.len() - before));
         }
     }
 
@@ -143,8 +155,9 @@ mod tests {
         let text = "\u{0}ñandú ﬁx e\u{301}x";
         let normal = Normal::of(text, true);
         assert_eq!(normal.text(), "nandu fix ex");
-        let characters: Vec<usize> = (0..normal.text().len()).map(|at| normal.character_at(at)).collect();
-        assert_eq!(characters, [1, 2, 3, 4, 5, 6, 7, 7, 8, 9, 10, 12]);
-        assert_eq!(Normal::of("plain", true).character_at(3), 3);
+        let first: Vec<usize> = (0..normal.text().len()).map(|at| normal.characters(at, at + 1).0).collect();
+        assert_eq!(first, [1, 2, 3, 4, 5, 6, 7, 7, 8, 9, 10, 12]);
+        assert_eq!(normal.characters(10, 11), (10, 12), "the accent belongs to its letter");
+        assert_eq!(Normal::of("plain", true).characters(3, 5), (3, 5));
     }
 }

@@ -20,12 +20,14 @@ impl Opening {
             .map(|word| word.trim_matches(|c: char| c.is_ascii_punctuation() && c != '\''));
         let mut buffer = [0; LONGEST];
         match lower(words.next(), &mut buffer) {
-            b"how" => Self { asks_for_a_fact: is_measure(lower(words.next(), &mut [0; LONGEST])), greets: false },
-            b"what" | b"what's" | b"whats" | b"who" | b"who's" | b"whos" | b"when" | b"where" | b"where's"
-            | b"which" | b"whose" | b"is" | b"are" | b"was" | b"were" | b"does" | b"do" | b"did" | b"has"
-            | b"have" | b"can" | b"will" | b"que" | b"quien" | b"cuando" | b"donde" | b"cual" | b"cuanto"
-            | b"qui" | b"quand" | b"quel" | b"quelle" | b"wer" | b"wann" | b"wo" | b"welche"
-            | b"quem" | b"quando" | b"onde" | b"qual" | b"chi" | b"dove" => {
+            b"how" => {
+                Self { asks_for_a_fact: is_measure(lower(words.next(), &mut [0; LONGEST])), greets: false }
+            }
+            b"what" | b"what's" | b"whats" | b"who" | b"who's" | b"whos" | b"when" | b"where"
+            | b"where's" | b"which" | b"whose" | b"is" | b"are" | b"was" | b"were" | b"does" | b"do"
+            | b"did" | b"has" | b"have" | b"can" | b"will" | b"que" | b"quien" | b"cuando" | b"donde"
+            | b"cual" | b"cuanto" | b"qui" | b"quand" | b"quel" | b"quelle" | b"wer" | b"wann" | b"wo"
+            | b"welche" | b"quem" | b"quando" | b"onde" | b"qual" | b"chi" | b"dove" => {
                 Self { asks_for_a_fact: true, greets: false }
             }
             b"hi" | b"hello" | b"hey" | b"thanks" | b"thx" | b"bye" | b"ok" | b"okay" | b"yo" | b"hola"
