@@ -1,9 +1,30 @@
 """The Rust core: decisions over a snapshot. Import these names from ``modelway`` instead."""
 
 from collections.abc import Mapping, Sequence
-from typing import Any, ClassVar, final
+from typing import Any, ClassVar, Self, final
 
-#: How the extension was built: version, profile ("release" or "debug"), debug_assertions, rustc target.
+from typing_extensions import disjoint_base
+
+__all__ = [
+    "Classification",
+    "CoreRouter",
+    "CostTier",
+    "EmptyCall",
+    "LatencyClass",
+    "LicenseTier",
+    "Locality",
+    "ModelCapability",
+    "ModelHealth",
+    "ModelProfile",
+    "RequestOutcome",
+    "RoutingDecision",
+    "RoutingRequest",
+    "SelectionReason",
+    "TaskClass",
+    "build_profile",
+]
+
+#: How the extension was built: version, profile ("release" or "debug"), target (the processor).
 build_profile: dict[str, str]
 
 @final
@@ -301,7 +322,7 @@ class RoutingRequest:
         task: TaskClass | str | None = None,
         model: str | None = None,
         tools: bool = False,
-        images: int = 0,
+        images: int | None = None,
         context_tokens: int | None = None,
         deadline_ms: float | None = None,
     ) -> RoutingRequest: ...
@@ -382,10 +403,11 @@ class RoutingDecision:
     def to_dict(self) -> dict[str, Any]: ...
     def __repr__(self) -> str: ...
 
+@disjoint_base
 class CoreRouter:
     """The routing table, the classifier and the health of all models. Thread-safe, never waits."""
 
-    def __new__(cls, settings: Mapping[str, Any]) -> CoreRouter: ...
+    def __new__(cls, settings: Mapping[str, Any]) -> Self: ...
     def select(self, request: str | RoutingRequest) -> RoutingDecision:
         """Decide which model serves. Raises ``NoModelAvailable``, ``UnknownModel`` or ``ContextTooLong``."""
     def classify(self, text: str) -> Classification: ...

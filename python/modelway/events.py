@@ -86,7 +86,7 @@ class Degraded:
 class TextDelta:
     """A piece of the answer's text."""
 
-    text: str
+    text: str = field(repr=False)
 
     def announce(self) -> str:
         return self.text
@@ -96,7 +96,7 @@ class TextDelta:
 class ThinkingDelta:
     """A piece of the model's thinking, kept apart from its answer."""
 
-    text: str
+    text: str = field(repr=False)
 
     def announce(self) -> str:
         return self.text
@@ -113,7 +113,7 @@ class ToolCallDelta:
     index: int
     id: str | None
     name: str | None
-    arguments: str
+    arguments: str = field(repr=False)
 
     def announce(self) -> str:
         return f"The model calls {self.name}." if self.name else ""
@@ -157,7 +157,7 @@ class Failed:
 
     error: Exception = field(compare=False)
     message: str
-    partial: str
+    partial: str = field(repr=False)
 
     def announce(self) -> str:
         return self.message
@@ -165,6 +165,14 @@ class Failed:
 
 ToolCall = dict[str, Any]
 ConductorMessage = (
-    ModelSelected | ModelLoading | FallingBack | Degraded | TextDelta | ThinkingDelta | ToolCallDelta | Finished | Failed
+    ModelSelected
+    | ModelLoading
+    | FallingBack
+    | Degraded
+    | TextDelta
+    | ThinkingDelta
+    | ToolCallDelta
+    | Finished
+    | Failed
 )
 BackendEvent = ModelLoading | TextDelta | ThinkingDelta | ToolCallDelta | Ended

@@ -8,7 +8,7 @@ from modelway._core import CoreRouter
 
 if TYPE_CHECKING:
     from modelway.config import Config
-    from modelway.settings import Settings
+    from modelway.config.settings import Settings
 
 
 class ModelRouter(CoreRouter):
@@ -44,7 +44,7 @@ class ModelRouter(CoreRouter):
 
 def _resolved(config: Config | None) -> Settings:
     from modelway.config import load_config
-    from modelway.settings import resolve
+    from modelway.config.settings import resolve
 
     return resolve(load_config() if config is None else config)
 
@@ -56,9 +56,7 @@ def _for_core(settings: Settings) -> dict[str, Any]:
         "max_context", "memory_bytes", "supports_streaming", "supports_tools", "cost_tier", "license_tier", "location",
     )  # fmt: skip
     return {
-        "models": [
-            {field: _plain(getattr(model, field)) for field in fields} for model in settings.models
-        ],
+        "models": [{field: _plain(getattr(model, field)) for field in fields} for model in settings.models],
         "defaults": list(settings.defaults.items()),
         "fallbacks": [(name, list(links)) for name, links in settings.fallbacks.items()],
         "keywords": [(task, list(words)) for task, words in settings.keywords.items()],

@@ -1,0 +1,82 @@
+"""What the conductor expects of a backend, whatever protocol it speaks.
+
+A backend knows how to talk to one server (or to its own child processes) and nothing of routing.
+Messages and options arrive in OpenAI's spelling; each backend translates them to its own protocol.
+"""
+
+from __future__ import annotations
+
+from collections.abc import AsyncGenerator, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any, Protocol
+
+from modelway.config.settings import Deadlines
+from modelway.events import BackendEvent
+
+__all__ = ["KNOWN_OPTIONS", "Backend", "ChatCall", "Deadlines", "ServedModel"]
+
+#: Options every backend understands, in OpenAI's spelling (``think``: bool or a level, Ollama's word).
+#: What a protocol cannot express is reported by ``unsupported_options``.
+KNOWN_OPTIONS = frozenset({
+    "temperature", "top_p", "top_k", "min_p", "max_tokens", "stop", "seed", "presence_penalty",
+    "frequency_penalty", "repeat_penalty", "response_format", "tool_choice", "think", "logprobs", "top_logprobs",
+})  # fmt: skip
+
+
+@dataclass(frozen=True, slots=True)
+class ChatCall:
+    """One conversation to be continued by one model.
+
+    ``model`` is the name the server knows it by, ``model_id`` ours. ``messages`` are OpenAI chat
+    messages. ``options`` holds only KNOWN_OPTIONS; ``extra`` holds fields of the caller's protocol
+    (``extra_protocol``: "openai" or "ollama") that we don't know: they are passed on unchanged to a
+    backend that speaks the same protocol and left out otherwise.
+    """
+
+    model: str
+    model_id: str
+    messages: Sequence[Mapping[str, Any]] = field(repr=False)
+    options: Mapping[str, Any] = field(default_factory=dict, repr=False)
+    tools: Sequence[Mapping[str, Any]] | None = field(default=None, repr=False)
+    extra: Mapping[str, Any] = field(default_factory=dict, repr=False)
+    extra_protocol: str = "openai"
+    num_ctx: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class ServedModel:
+    """What a server says of one of its models; None or empty where it does not say."""
+
+    name: str
+    capabilities: frozenset[str] = frozenset()
+    max_context: int | None = None
+    size_bytes: int | None = None
+    license: str | None = None
+    remote_host: str | None = None
+
+
+class Backend(Protocol):
+    """One server, or one managed engine. Safe to use from many tasks of one event loop."""
+
+    name: str
+
+    def unsupported_options(self, call: ChatCall) -> tuple[str, ...]:
+        """Names of the call's options and extra fields that won't be honoured."""
+        ...
+
+    def stream(self, call: ChatCall) -> AsyncGenerator[BackendEvent, None]:
+        """Ask for an answer and yield it piece by piece, ending with exactly one ``Ended``.
+
+        Raises :class:`modelway.errors.BackendError` for every failure, before or after the first
+        piece; never ends without ``Ended`` or an error. Closing the generator closes the upstream
+        connection at once.
+        """
+        ...
+
+    async def served(self) -> list[ServedModel]:
+        """What the server has, by requests that cost nothing and load nothing."""
+        ...
+
+    async def aclose(self) -> None:
+        """Close connections and end child processes; idempotent."""
+        ...

@@ -1,0 +1,189 @@
+"""``MultiModelMockBackend``: many scripted models behind one real HTTP server on loopback."""
+
+from __future__ import annotations
+
+import asyncio
+import socket
+from collections import Counter
+from collections.abc import Callable, Mapping
+from types import TracebackType
+from typing import Self
+
+from aiohttp import web
+
+from modelway.backends.mock.app import make_app
+from modelway.backends.mock.config import MockModelConfig
+from modelway.backends.mock.faults import Fault, FaultScript
+from modelway.backends.mock.history import Changes, Gate, ModelRequest
+from modelway.backends.mock.residency import Residency
+
+
+class MultiModelMockBackend:
+    """A model server that does what tests script, speaking Ollama and OpenAI at one address.
+
+    ``models`` and ``unavailable_models`` may be changed while it runs; a model in the latter is listed and
+    answers 500, as one whose runner has died. ``request_history`` holds every request to a model in order
+    of arrival, ``path_counts`` every request of any kind by its path, ``connections`` how many connections
+    were accepted. It listens on a free port of 127.0.0.1; ``url`` is known once it has started and stays
+    the same through ``down()`` and ``up()``.
+
+    ``version`` is what ``/api/version`` tells. ``close_after_stream`` closes the connection after each
+    streamed answer although keep-alive is announced, as llama.cpp's server does.
+
+    A server belongs to the event loop that started it; :func:`run_in_thread` brings one of its own.
+    """
+
+    def __init__(
+        self, models: Mapping[str, MockModelConfig], *, version: str = "0.32.15", close_after_stream: bool = False
+    ):
+        self.models: dict[str, MockModelConfig] = dict(models)
+        self.unavailable_models: set[str] = set()
+        self.request_history: list[ModelRequest] = []
+        self.path_counts: Counter[str] = Counter()
+        self.connections = 0
+        self.version = version
+        self.close_after_stream = close_after_stream
+        # What the routes work with; tests use the methods below.
+        self.changes = Changes()
+        self.gates: list[Gate] = []
+        self.stalled = Gate(self.changes)
+        self.residency = Residency()
+        self._scripts: dict[str, FaultScript] = {}
+        self._runner: web.AppRunner | None = None
+        self._listener: asyncio.Server | None = None
+        self._address: tuple[str, int] = ("127.0.0.1", 0)
+        self._reserved: socket.socket | None = None
+
+    # What tests read, and wait for.
+
+    @property
+    def url(self) -> str:
+        """``http://127.0.0.1:PORT``. Raises ``RuntimeError`` before the first start."""
+        if not self._address[1]:
+            raise RuntimeError("MultiModelMockBackend.url: it has no port yet; `async with` it or await start()")
+        return f"http://{self._address[0]}:{self._address[1]}"
+
+    @property
+    def is_up(self) -> bool:
+        """Whether it accepts connections."""
+        return self._listener is not None
+
+    @property
+    def request_counts(self) -> Counter[str]:
+        """Requests by model; 0 for a model that was never asked."""
+        return Counter(record.model for record in self.request_history)
+
+    async def wait_for(self, predicate: Callable[[], bool], timeout_s: float = 3.0) -> None:
+        """Return once ``predicate`` holds; it is asked again at every change of a request or connection.
+
+        Raises ``TimeoutError`` after ``timeout_s`` seconds.
+        """
+        await self.changes.until(predicate, timeout_s)
+
+    # What tests script.
+
+    def fail(self, model: str, fault: Fault, times: int | None = None) -> None:
+        """The next ``times`` requests to ``model`` meet ``fault``; without ``times``, all until ``heal``."""
+        script = self._script(model)
+        if times is None:
+            script.standing = fault
+        else:
+            script.queue.extend([fault] * times)
+
+    def heal(self, model: str) -> None:
+        """From now on ``model`` serves well: available, and no fault, queued or standing."""
+        self._scripts[model] = FaultScript()
+        self.unavailable_models.discard(model)
+
+    def hold(self, model: str | None = None, *, after: int = 0) -> Gate:
+        """Hold answers (of ``model``, or all) once ``after`` pieces have gone, until the gate is released."""
+        gate = Gate(self.changes, model, after)
+        self.gates.append(gate)
+        return gate
+
+    def release(self) -> None:
+        """Release every gate, and every request that a fault stalls."""
+        for gate in [*self.gates, self.stalled]:
+            gate.release()
+        self.gates.clear()
+        self.stalled = Gate(self.changes)
+
+    def take_fault(self, model: str) -> Fault | None:
+        """The fault that the request starting now meets; it is used up if it was queued."""
+        return self._script(model).take()
+
+    def _script(self, model: str) -> FaultScript:
+        if model not in self._scripts:
+            config = self.models.get(model, MockModelConfig())
+            self._scripts[model] = FaultScript(config.faults, config.standing_fault)
+        return self._scripts[model]
+
+    # Its life.
+
+    async def start(self) -> None:
+        """Listen; idempotent."""
+        if self._runner is None:
+            # Cancelling handlers is how a request learns that its client has left.
+            runner = web.AppRunner(make_app(self), handler_cancellation=True, access_log=None, shutdown_timeout=1.0)
+            await runner.setup()
+            self._runner = runner
+        await self.up()
+
+    async def up(self) -> None:
+        """Accept connections, after ``down()`` at the same port as before."""
+        if self._listener is None:
+            listening = self._reserved or _bound_socket(self._address)
+            self._reserved = None
+            self._address = listening.getsockname()
+            self._listener = await asyncio.get_running_loop().create_server(self._accept, sock=listening)
+
+    async def down(self) -> None:
+        """As if the process had died: open connections are cut, new ones refused; nothing is loaded."""
+        if self._listener is None:
+            return
+        self._listener.close()
+        self._listener = None
+        self._reserved = _bound_socket(self._address)  # not listening: it only keeps the port ours
+        for connection in self._web_server().connections:
+            if connection.transport is not None:
+                connection.transport.abort()
+        await self.wait_for(lambda: not any(record.running for record in self.request_history))
+        self.residency = Residency()
+
+    async def aclose(self) -> None:
+        """Stop for good; idempotent."""
+        await self.down()
+        if self._reserved is not None:
+            self._reserved.close()
+            self._reserved = None
+        if self._runner is not None:
+            await self._runner.cleanup()
+            self._runner = None
+
+    async def __aenter__(self) -> Self:
+        await self.start()
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        await self.aclose()
+
+    def _accept(self) -> asyncio.BaseProtocol:
+        self.connections += 1
+        self.changes.note()
+        return self._web_server()()
+
+    def _web_server(self) -> web.Server:
+        if self._runner is None or self._runner.server is None:
+            raise RuntimeError("MultiModelMockBackend: not started; `async with` it or await start()")
+        return self._runner.server
+
+
+def _bound_socket(address: tuple[str, int]) -> socket.socket:
+    """A socket that holds the port and refuses connections until somebody listens on it."""
+    bound = socket.socket(socket.AF_INET, socket.SOCK_STREAM)
+    bound.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+    bound.bind(address)
+    bound.setblocking(False)
+    return bound

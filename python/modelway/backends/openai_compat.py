@@ -1,0 +1,123 @@
+"""Any server with OpenAI's chat route: llama.cpp, vLLM, LM Studio, providers."""
+
+from __future__ import annotations
+
+import os
+import re
+from collections.abc import AsyncGenerator, Mapping
+from contextlib import aclosing
+from typing import Any
+
+from modelway.backends.base import ChatCall, Deadlines, ServedModel
+from modelway.backends.exchange import sent
+from modelway.backends.lines import SseFramer
+from modelway.backends.openai_answer import OpenAIAnswer
+from modelway.backends.openai_request import Dialect, chat_body, left_out
+from modelway.backends.records import count, encode, mapping, objects, parse_object, text
+from modelway.backends.refusals import refusal
+from modelway.events import BackendEvent
+from modelway.origin import Origin
+from modelway.pools import ConnectionPool, PoolManager
+
+#: For the list of models.
+_CONTROL_S = 5.0
+#: Where servers tell a model's context: llama.cpp (in ``meta``; the first is what it was started with), vLLM,
+#: OpenRouter and LM Studio.
+_CONTEXT_KEYS = ("n_ctx", "n_ctx_train", "max_model_len", "context_length", "max_context_length")
+
+
+class OpenAICompatBackend:
+    """A server at ``url``, given with or without its version path (``/v1``).
+
+    The key is read from the environment variable ``api_key_env`` at each request, or is ``api_key``, for
+    servers that modelway itself started. ``ServedModel.capabilities`` holds "vision" where the server
+    tells that a model takes images, else nothing: these servers don't say more.
+    """
+
+    def __init__(
+        self,
+        name: str,
+        url: str,
+        *,
+        pools: PoolManager,
+        deadlines: Deadlines,
+        max_connections: int = 0,
+        api_key_env: str | None = None,
+        api_key: str | None = None,
+        dialect: Dialect = "openai",
+        pool_name: str | None = None,
+        keep_alive: bool = True,
+    ):
+        self.name = name
+        base = url.rstrip("/")
+        self._base = base if re.fullmatch(r"v\d+\w*", base.rpartition("/")[2]) else f"{base}/v1"
+        self._pools = pools
+        self._deadlines = deadlines
+        self._max_connections = max_connections
+        self._api_key_env = api_key_env
+        self._api_key = api_key
+        self._dialect: Dialect = dialect
+        self._pool_name = pool_name or name
+        self._keep_alive = keep_alive
+
+    def unsupported_options(self, call: ChatCall) -> tuple[str, ...]:
+        return left_out(call, self._dialect)
+
+    async def stream(self, call: ChatCall) -> AsyncGenerator[BackendEvent, None]:
+        origin = Origin(self.name, call.model_id)
+        body = encode(chat_body(call, self._dialect), origin)
+        headers = self._headers(origin)
+        url = f"{self._base}/chat/completions"
+        request = sent(self._pool(), origin, self._deadlines, SseFramer(), url=url, body=body, headers=headers)
+        async with request as exchange:
+            await exchange.answer(("text/event-stream",))
+            async with aclosing(exchange.events(OpenAIAnswer(origin))) as events:
+                async for event in events:
+                    yield event
+
+    async def served(self) -> list[ServedModel]:
+        origin = Origin(self.name)
+        fetched = await self._pool().fetch(
+            "GET", f"{self._base}/models", origin, timeout_s=_CONTROL_S, headers=self._headers(origin)
+        )
+        if fetched.status != 200:
+            raise refusal(origin, fetched.status, fetched.body, fetched.headers)
+        listed = parse_object(fetched.body, origin)
+        return [_served(entry, origin) for entry in objects(listed, "data", origin)]
+
+    async def aclose(self) -> None:
+        await self._pools.discard(self._pool_name)
+
+    def _headers(self, origin: Origin) -> dict[str, str]:
+        headers = {"Content-Type": "application/json"}
+        key = self._api_key
+        if self._api_key_env is not None:
+            key = os.environ.get(self._api_key_env, "").strip()
+            if not key or not key.isascii() or not key.isprintable():
+                state = "holds no usable key" if key else "is not set"
+                remedy = f"the environment variable {self._api_key_env} {state}; set it to the server's key"
+                raise origin.error("unauthorized", remedy)
+        if key is not None:
+            headers["Authorization"] = f"Bearer {key}"
+        return headers
+
+    def _pool(self) -> ConnectionPool:
+        return self._pools.pool(
+            self._pool_name,
+            max_connections=self._max_connections,
+            connect_s=self._deadlines.connect_s,
+            keep_alive=self._keep_alive,
+        )
+
+
+def _served(entry: dict[str, Any], origin: Origin) -> ServedModel:
+    meta = mapping(entry, "meta", origin)
+    places: tuple[Mapping[str, Any], ...] = (meta, entry)
+    contexts = (count(place, key) for place in places for key in _CONTEXT_KEYS)
+    modalities = mapping(entry, "architecture", origin).get("input_modalities")
+    return ServedModel(
+        name=text(entry, "id", origin),
+        capabilities=frozenset({"vision"} if isinstance(modalities, list) and "image" in modalities else ()),
+        max_context=next((context for context in contexts if context), None),
+        size_bytes=count(meta, "size"),
+    )

@@ -1,0 +1,28 @@
+"""The router that a command works with: the configuration, completed by discovery where it names no models."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from modelway.config import Config
+    from modelway.router import ModelRouter
+
+
+def open_router(config: Config) -> tuple[Config, ModelRouter]:
+    """The configuration in force and a router for it.
+
+    The backends on this device are asked what they have only if ``config`` names no model: aiohttp and
+    asyncio stay unloaded otherwise.
+    """
+    from modelway.router import ModelRouter
+
+    router = ModelRouter(config)
+    if not router.settings.models:
+        import asyncio
+
+        from modelway.discovery import discover
+
+        config = asyncio.run(discover(config))
+        router.replace_config(config)
+    return config, router

@@ -1,0 +1,132 @@
+"""One model's turn at a request: the right to ask it, taken once and given back exactly once.
+
+The turn is the only caller of ``begin`` and ``record_outcome``. Leaving its ``with`` block by whatever
+way says how it ended: an answer that came to its end, a backend's failure, or else a caller that left,
+which says nothing about the model.
+"""
+
+from __future__ import annotations
+
+import time
+from typing import TYPE_CHECKING, Self
+
+from modelway.conductor.history import AttemptRecord
+from modelway.errors import BackendError, StreamInterrupted
+from modelway.events import Ended, Finished, ModelLoading, TextDelta, ThinkingDelta
+from modelway.types import RequestOutcome
+
+if TYPE_CHECKING:
+    from modelway.conductor.history import Trace
+    from modelway.config.settings import ResolvedModel
+    from modelway.events import BackendEvent, ConductorMessage
+    from modelway.router import ModelRouter
+
+#: The core takes no larger count; a server may claim any.
+_MAX_COUNT = 2**53
+
+
+class Turn:
+    """``with Turn(...) as turn``: entering raises ``NoModelAvailable`` where the model may not be asked now."""
+
+    def __init__(self, router: ModelRouter, model: ResolvedModel, trace: Trace) -> None:
+        self.model = model
+        self._router = router
+        self._trace = trace
+        self._text: list[str] = []
+        self._loading_at: float | None = None
+        self._first_at: float | None = None
+        self._ended: Ended | None = None
+        self._ended_at = 0.0
+
+    def __enter__(self) -> Self:
+        self._number = self._router.begin(self.model.id)
+        self._started_at = time.perf_counter()
+        return self
+
+    @property
+    def answering(self) -> bool:
+        """Whether something of the answer has come to be handed on: from here there is no way back."""
+        return self._first_at is not None
+
+    @property
+    def ended(self) -> bool:
+        return self._ended is not None
+
+    @property
+    def partial(self) -> str:
+        return "".join(self._text)
+
+    def note(self, event: BackendEvent) -> ConductorMessage | None:
+        """Take note of ``event``; what the caller is to see of it."""
+        match event:
+            case Ended():
+                self._ended = event
+                self._ended_at = time.perf_counter()
+                return None
+            case ModelLoading():
+                self._loading_at = time.perf_counter()
+                return event
+            case TextDelta(text="") | ThinkingDelta(text=""):
+                return None  # says nothing, so the way back stays open
+            case TextDelta(text=text):
+                self._text.append(text)
+        if self._first_at is None:
+            self._first_at = time.perf_counter()
+            self._trace.ttft_ms = self._trace.elapsed_ms()
+        return event
+
+    def __exit__(self, _: object, error: BaseException | None, __: object) -> None:
+        if self._ended is None:
+            self._ended_at = time.perf_counter()
+            kind = error.kind if isinstance(error, BackendError | StreamInterrupted) else "cancelled"
+            retry_after_s = error.retry_after_s if isinstance(error, BackendError) else None
+            outcome = RequestOutcome(False, kind=kind, duration_ms=self._duration_ms, retry_after_s=retry_after_s)
+        else:
+            self._trace.served(self.model.id)
+            outcome = self._success(self._ended)
+        record = AttemptRecord(self.model.id, outcome.kind, self._ttft_ms, self._duration_ms)
+        self._trace.attempts.append(record)
+        self._router.record_outcome(self.model.id, outcome, self._number)
+
+    def finished(self) -> Finished:
+        """The event that tells the caller of the end; its times are the caller's, over all attempts."""
+        assert self._ended is not None
+        duration_ms = self._trace.elapsed_ms()
+        return Finished(
+            model=self.model.id,
+            backend=self.model.backend,
+            finish_reason=self._ended.finish_reason,
+            usage=self._ended.usage,
+            ttft_ms=duration_ms if self._trace.ttft_ms is None else self._trace.ttft_ms,
+            duration_ms=duration_ms,
+            load_ms=self._load_ms or 0.0,
+        )
+
+    def _success(self, ended: Ended) -> RequestOutcome:
+        # Health keeps the speed of a warm model: what loading took is left out of both times.
+        load_ms = self._load_ms or 0.0
+        ttft_ms = self._ttft_ms
+        tokens = ended.usage.completion_tokens
+        return RequestOutcome(
+            True,
+            ttft_ms=None if ttft_ms is None else max(0.0, ttft_ms - load_ms),
+            duration_ms=max(0.0, self._duration_ms - load_ms),
+            tokens=tokens if tokens is not None and tokens <= _MAX_COUNT else None,
+        )
+
+    @property
+    def _load_ms(self) -> float | None:
+        """What the backend says, else the time from its word that it loads to the first token: never too little."""
+        if self._ended is not None and self._ended.load_ms is not None:
+            return self._ended.load_ms
+        if self._loading_at is None or self._first_at is None:
+            return None
+        return (self._first_at - self._loading_at) * 1000
+
+    @property
+    def _ttft_ms(self) -> float | None:
+        return None if self._first_at is None else (self._first_at - self._started_at) * 1000
+
+    @property
+    def _duration_ms(self) -> float:
+        return (self._ended_at - self._started_at) * 1000

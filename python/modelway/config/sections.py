@@ -1,0 +1,238 @@
+"""The tables of the configuration file, each key documented at its field: meaning, unit, default and why.
+
+Shape is checked here: types, ranges, unknown keys, and what a key rules out in its own table.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping
+from typing import Annotated, Literal
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationInfo, field_validator
+
+from modelway.config.fields import (
+    Capabilities,
+    Cost,
+    Count,
+    EnvironmentVariable,
+    Keywords,
+    Milliseconds,
+    Name,
+    OwnName,
+    OwnNames,
+    Tasks,
+)
+from modelway.errors import ConfigError, ConfigProblem
+from modelway.privacy.locality import PLACES, Place, check_url, further, ollama_url, place_of_host, place_of_url
+
+
+class Section(BaseModel):
+    # strict: TOML has types, so "8" is not 8; tuples opt out because TOML's arrays arrive as lists.
+    model_config = ConfigDict(
+        extra="forbid", frozen=True, strict=True, allow_inf_nan=False, use_attribute_docstrings=True
+    )
+
+
+class RoutingConfig(Section):
+    """``[routing]``: words and phrases that speak for a task, matched as whole words in any case."""
+
+    quick_keywords: Keywords = ()
+    """Words for a quick answer; none by default: the length and shape of a prompt say it better."""
+    deep_keywords: Keywords = ()
+    """Words for deep thinking; none by default, for the same reason."""
+    code_keywords: Keywords = ("function", "code", "debug", "implement", "refactor")
+    """Words for writing or reading code."""
+    math_keywords: Keywords = ("calculate", "solve", "equation", "integral", "prove")
+    """Words for mathematics."""
+    creative_keywords: Keywords = ("write", "poem", "story", "compose", "imagine")
+    """Words for creative writing."""
+    tool_use_keywords: Keywords = ()
+    """Words for using tools; none by default: tool definitions in a request say it better."""
+
+    def by_task(self) -> dict[str, tuple[str, ...]]:
+        """The keywords by short task name."""
+        return {key.removesuffix("_keywords"): getattr(self, key) for key in type(self).model_fields}
+
+
+class TimeoutsConfig(Section):
+    """``[timeouts]``: how soon the first token of a warm model is wanted. They rank models and end no request."""
+
+    quick_ms: Milliseconds = 100
+    """For quick answers, milliseconds: below what people notice as a wait."""
+    standard_ms: Milliseconds = 2_000
+    """For everything else, milliseconds."""
+    deep_ms: Milliseconds = 30_000
+    """For deep thinking, milliseconds."""
+
+
+class DeadlinesConfig(Section):
+    """``[deadlines]``: when an attempt is given up. Each is its own; a running answer has no total limit."""
+
+    connect_ms: Milliseconds | None = None
+    """To open a connection, milliseconds; absent: 1,000 on this device and 5,000 elsewhere."""
+    load_ms: Milliseconds = 120_000
+    """To load a model into memory, milliseconds: a large model on a slow disk takes minutes."""
+    first_token_ms: Milliseconds = 30_000
+    """From the request (or from when its model is loaded) to the first token, milliseconds."""
+    between_tokens_ms: Milliseconds = 30_000
+    """From one token to the next, milliseconds."""
+
+
+class PrivacyConfig(Section):
+    """``[privacy]``: nothing leaves this device. Models elsewhere are shown and never asked."""
+
+    default_location: Literal["local"] = "local"
+    """Where models run unless the user decides otherwise: only ``local``."""
+    allow_external: bool = False
+    """Whether consent to external models may be asked for. True grants nothing by itself: consent is a record
+    of its own, and without one no external model is a candidate."""
+    secret_scan_before_external: bool = True
+    """Whether text is searched for secrets before it leaves this device."""
+
+
+class ServerConfig(Section):
+    """``[server]``: the gateway."""
+
+    host: str = "127.0.0.1"
+    """The address to listen on, loopback only: whoever reaches the gateway may use its models."""
+    port: Annotated[int, Field(ge=0, le=65535)] = 11633
+    """The TCP port; 0 takes a free one."""
+    notice_after_ms: Milliseconds = 2_000
+    """After how many milliseconds without a token a streamed answer is opened with a comment line."""
+
+    @field_validator("host")
+    @classmethod
+    def _loopback(cls, host: str) -> str:
+        if place_of_host(host) != "device":
+            raise ValueError(
+                f'"{host}" is no loopback address; write "127.0.0.1" or "::1" (who reaches the gateway may use it)'
+            )
+        return host
+
+
+class HealthConfig(Section):
+    """``[health]``: when a failing model is left alone, and for how long."""
+
+    failures_to_open: Annotated[int, Field(ge=1, le=1_000)] = 5
+    """Hard failures in a row after which a model is asked no more until its delay is over."""
+    backoff_ms: Milliseconds = 5_000
+    """The first delay, milliseconds; doubled by each failed probe."""
+    max_backoff_ms: Milliseconds = 300_000
+    """The longest delay, milliseconds."""
+
+    @field_validator("max_backoff_ms")
+    @classmethod
+    def _not_below_first(cls, longest: int, info: ValidationInfo) -> int:
+        first = info.data.get("backoff_ms", 0)
+        if longest < first:
+            raise ValueError(f"{longest} is less than backoff_ms, {first}; the longest delay can't be the shorter one")
+        return longest
+
+
+class BackendConfig(Section):
+    """``[[backends]]``: a server, or an engine that modelway runs itself."""
+
+    name: Name
+    """What models' ``backend`` calls it."""
+    kind: Literal["ollama", "openai", "llama_cpp", "mock"]
+    """``ollama``; ``openai``: any server that speaks OpenAI's protocol; ``llama_cpp``: model files run here by
+    modelway; ``mock``: scripted answers, for trying a configuration without any engine."""
+    url: str | None = Field(default=None, validate_default=True)
+    """The server's base address; ``ollama`` without it: $OLLAMA_HOST, else http://127.0.0.1:11434."""
+    api_key_env: EnvironmentVariable | None = None
+    """The environment variable that holds the key; never the key itself, which would end in backups."""
+    max_connections: Annotated[int, Field(ge=0, le=100_000)] = 0
+    """How many connections may be open at once; 0: no limit."""
+    location: Place | None = None
+    """May declare a place further away than the address says (the mouth of a tunnel), never a nearer one."""
+    threads: Annotated[int, Field(ge=1, le=1_024)] | None = None
+    """llama_cpp only: CPU threads a model; absent: chosen from the number of cores."""
+    context: Annotated[int, Field(ge=1, le=2**31 - 1)] | None = None
+    """llama_cpp only: context of a model in tokens, shared by its parallel requests; absent: the engine's default."""
+    parallel: Annotated[int, Field(ge=1, le=256)] | None = None
+    """llama_cpp only: requests that one model answers at once; absent: 1."""
+
+    @field_validator("url")
+    @classmethod
+    def _fits_kind(cls, url: str | None, info: ValidationInfo) -> str | None:
+        kind = info.data.get("kind")
+        if url is None:
+            if kind == "openai":
+                raise ValueError("missing; write the server's base address, as in http://127.0.0.1:8000/v1")
+            return None
+        if kind == "llama_cpp":
+            raise ValueError('modelway runs this engine itself; remove the line, or take kind = "openai"')
+        return check_url(url)
+
+    @field_validator("location")
+    @classmethod
+    def _never_nearer(cls, location: Place | None, info: ValidationInfo) -> Place | None:
+        url = info.data.get("url")
+        place = place_of_url(url) if url else PLACES[0]
+        if location and further(location, place) != location:
+            raise ValueError(f'"{location}" is nearer than the address, which is "{place}"; remove the line')
+        return location
+
+    @field_validator("threads", "context", "parallel")
+    @classmethod
+    def _llama_cpp_only(cls, value: int | None, info: ValidationInfo) -> int | None:
+        kind = info.data.get("kind", "llama_cpp")
+        if kind != "llama_cpp":
+            raise ValueError(
+                f"only a backend of kind llama_cpp has it, and this one is of kind {kind}; remove the line"
+            )
+        return value
+
+    def address(self, environ: Mapping[str, str] = os.environ) -> str | None:
+        """``url``, or for Ollama without one what ``$OLLAMA_HOST`` means; None: modelway runs it itself.
+
+        Raises :class:`ConfigError` where that variable holds no address.
+        """
+        if self.url is not None or self.kind != "ollama":
+            return self.url
+        try:
+            return ollama_url(environ.get("OLLAMA_HOST"))
+        except ValueError as error:
+            raise ConfigError([ConfigProblem("$OLLAMA_HOST", str(error))]) from error
+
+
+class ModelConfig(Section):
+    """``[[models]]``: one model, and what is known of it."""
+
+    id: OwnName
+    """What requests and chains call it; unique."""
+    backend: Name | None = None
+    """The name of its backend; absent: the first one of kind ollama."""
+    name: Name | None = None
+    """What its server calls it; absent: ``id``."""
+    aliases: OwnNames = ()
+    """Other names that requests may use."""
+    path: Annotated[str, Field(min_length=1)] | None = None
+    """llama_cpp only: the GGUF file, relative to the configuration file."""
+    strengths: Tasks = ()
+    """Tasks it is good at, best first."""
+    weaknesses: Tasks = ()
+    """Tasks it is asked for last."""
+    capabilities: Capabilities | None = None
+    """What it can do at all; absent: what its server says, else what its strengths imply."""
+    avg_ttft_ms: Count | None = None
+    """Usual time to the first token when warm, milliseconds."""
+    avg_tokens_per_sec: Annotated[float, Field(ge=0, le=1e9)] | None = None
+    """Usual speed, tokens a second."""
+    max_context: Annotated[int, Field(ge=1, le=2**32 - 1)] | None = None
+    """Prompt and answer together, tokens; absent: what its server says, else unknown: nothing is refused for length."""
+    memory_bytes: Count | None = None
+    """What it takes in memory when loaded, bytes."""
+    supports_streaming: bool = True
+    """Whether it can answer piece by piece."""
+    supports_tools: bool | None = None
+    """Whether it takes tool definitions; absent: what its server says, else whether strengths or capabilities do."""
+    cost_tier: Cost | None = None
+    """What an answer costs: ``free``, ``low``, ``medium``, ``high``; absent: free here, medium at a provider."""
+    license: Annotated[str, Field(min_length=1, max_length=200)] | None = None
+    """Its licence by name (``apache-2.0``, ``llama3.1``); absent: what its server says, else unknown."""
+    location: Place | None = None
+    """May declare a place further away than its backend (a model that a local server hands on), never a nearer one."""
+    display_name: Name | None = None
+    """What people are shown; absent: ``id``."""

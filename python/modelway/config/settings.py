@@ -1,0 +1,302 @@
+"""The resolved configuration: what is in force, with every default, address and place worked out.
+
+``Config`` (config.py) is what was written; ``resolve`` turns it into ``Settings``, which the router and the
+backends read. Problems that only show across tables (a model on a backend that nobody declared) are found
+here; names in chains are checked by the Rust core when it builds its table.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, TypeVar
+
+from modelway.errors import ConfigError, ConfigProblem
+from modelway.near import did_you_mean
+from modelway.privacy.licenses import tier_of
+from modelway.privacy.locality import Place, further, is_cloud_name, place_of_url
+
+if TYPE_CHECKING:
+    from modelway.config import Config
+    from modelway.config.sections import BackendConfig, HealthConfig, ModelConfig, ServerConfig, TimeoutsConfig
+
+#: Where a strength stands for something that the model can do at all.
+_IMPLIED_CAPABILITY = {
+    "quick": "LowLatency",
+    "deep": "DeepReasoning",
+    "code": "CodeGeneration",
+    "math": "MathReasoning",
+    "creative": "CreativeWriting",
+    "tool_use": "ToolUse",
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Deadlines:
+    """Seconds; each is its own. ``first_token`` counts from when the model is loaded."""
+
+    connect_s: float = 1.0
+    load_s: float = 120.0
+    first_token_s: float = 30.0
+    between_tokens_s: float = 30.0
+
+
+@dataclass(frozen=True, slots=True)
+class ResolvedBackend:
+    """One server or managed engine. ``max_connections`` 0: no limit. ``url`` None: it is started by modelway."""
+
+    name: str
+    kind: str
+    url: str | None = None
+    location: Place = "device"
+    api_key_env: str | None = None
+    max_connections: int = 0
+    threads: int | None = None
+    context: int | None = None
+    parallel: int | None = None
+    deadlines: Deadlines = Deadlines()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ResolvedModel:
+    """One model. ``id`` is ours, ``name`` what its server calls it; tasks are short names, None is unknown.
+
+    ``num_ctx`` is the context that Ollama loads it with: a written ``max_context``. A discovered one is what
+    the model was made for, which may take more memory than there is.
+    """
+
+    id: str
+    backend: str
+    name: str
+    aliases: tuple[str, ...] = ()
+    path: Path | None = None
+    strengths: tuple[str, ...] = ()
+    weaknesses: tuple[str, ...] = ()
+    capabilities: tuple[str, ...] = ("TextGeneration",)
+    avg_ttft_ms: int | None = None
+    avg_tokens_per_sec: float | None = None
+    max_context: int | None = None
+    num_ctx: int | None = None
+    memory_bytes: int | None = None
+    supports_streaming: bool = True
+    supports_tools: bool = False
+    cost_tier: str = "free"
+    license_tier: str = "unknown"
+    location: Place = "device"
+    display_name: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Settings:
+    """Everything in force. Tasks are short names; ``fallbacks`` is keyed by task or model name."""
+
+    backends: tuple[ResolvedBackend, ...]
+    models: tuple[ResolvedModel, ...]
+    defaults: dict[str, str]
+    fallbacks: dict[str, tuple[str, ...]]
+    keywords: dict[str, tuple[str, ...]]
+    timeouts: TimeoutsConfig
+    health: HealthConfig
+    server: ServerConfig
+
+
+def resolve(config: Config, environ: Mapping[str, str] = os.environ) -> Settings:
+    """Work out what ``config`` means on this machine. Reads ``$OLLAMA_HOST`` for an Ollama backend without ``url``.
+
+    Raises :class:`ConfigError` with every problem found.
+    """
+    problems: list[ConfigProblem] = []
+    backends: dict[str, ResolvedBackend] = {}
+    for i, written in enumerate(config.backends):
+        if written.name in backends:
+            problems.append(
+                ConfigProblem(f"backends[{i}].name", f'"{written.name}" is the name of an earlier backend; rename one')
+            )
+            continue
+        backends[written.name] = _resolve_backend(written, config, environ, problems)
+    models = _declared_models(config, backends, problems) + _implicit_models(config, backends, problems)
+    if problems:
+        raise ConfigError(problems, str(config.source or ""))
+    return Settings(
+        backends=tuple(backends.values()),
+        models=tuple(models),
+        defaults=dict(config.defaults),
+        fallbacks=dict(config.fallbacks),
+        keywords=config.routing.by_task(),
+        timeouts=config.timeouts,
+        health=config.health,
+        server=config.server,
+    )
+
+
+def implied_capabilities(strengths: tuple[str, ...]) -> tuple[str, ...]:
+    """The capabilities of a language model that is good at ``strengths`` (short task names)."""
+    implied = (_IMPLIED_CAPABILITY[task] for task in strengths if task in _IMPLIED_CAPABILITY)
+    return tuple(dict.fromkeys(("TextGeneration", *implied)))
+
+
+def implicit_models(config: Config) -> dict[str, str]:
+    """The names in ``[defaults]`` that no ``[[models]]`` declares, each with the task that names it first."""
+    declared = {name for model in config.models for name in (model.id, *model.aliases)}
+    implicit: dict[str, str] = {}
+    for task, name in config.defaults.items():
+        if name not in declared:
+            implicit.setdefault(name, task)
+    return implicit
+
+
+def default_backend(config: Config) -> BackendConfig | None:
+    """The backend of every model that names none: the first one of kind ``ollama``."""
+    return next((backend for backend in config.backends if backend.kind == "ollama"), None)
+
+
+def _resolve_backend(
+    written: BackendConfig, config: Config, environ: Mapping[str, str], problems: list[ConfigProblem]
+) -> ResolvedBackend:
+    url = None
+    try:
+        url = written.address(environ)
+    except ConfigError as error:
+        problems.extend(problem for problem in error.problems if problem not in problems)
+    location: Place = further(place_of_url(url) if url else "device", written.location or "device")
+    given = config.deadlines
+    connect_ms = given.connect_ms or (1_000 if location == "device" else 5_000)
+    return ResolvedBackend(
+        name=written.name,
+        kind=written.kind,
+        url=url,
+        location=location,
+        api_key_env=written.api_key_env,
+        max_connections=written.max_connections,
+        threads=written.threads,
+        context=written.context,
+        parallel=written.parallel,
+        deadlines=Deadlines(
+            connect_s=connect_ms / 1000,
+            load_s=given.load_ms / 1000,
+            first_token_s=given.first_token_ms / 1000,
+            between_tokens_s=given.between_tokens_ms / 1000,
+        ),
+    )
+
+
+def _declared_models(
+    config: Config, backends: Mapping[str, ResolvedBackend], problems: list[ConfigProblem]
+) -> list[ResolvedModel]:
+    default = default_backend(config)
+    models = []
+    for i, written in enumerate(config.models):
+        name = written.backend or (default.name if default else None)
+        if name is None:
+            problems.append(
+                ConfigProblem(f"models[{i}].backend", "missing, and no backend of kind ollama to take; name a backend")
+            )
+            continue
+        backend = backends.get(name)
+        if backend is None:
+            hint = did_you_mean(name, backends) or "declare it under [[backends]]"
+            problems.append(ConfigProblem(f"models[{i}].backend", f'no backend is called "{name}"; {hint}'))
+            continue
+        if backend.kind == "llama_cpp" and written.path is None:
+            problems.append(
+                ConfigProblem(f"models[{i}].path", f'missing; backend "{name}" runs model files: name the .gguf file')
+            )
+        elif backend.kind != "llama_cpp" and written.path is not None:
+            problems.append(
+                ConfigProblem(
+                    f"models[{i}].path",
+                    f'backend "{name}" is of kind {backend.kind}, which runs no files; '
+                    "remove the line or name a backend of kind llama_cpp",
+                )
+            )
+        num_ctx = None if config.was_found(f"models[{i}].max_context") else written.max_context
+        model = _resolve_model(written, backend, config.base_dir, num_ctx)
+        if written.location and model.location != written.location:
+            problems.append(
+                ConfigProblem(
+                    f"models[{i}].location",
+                    f'"{written.location}" is nearer than where it runs, which is "{model.location}"; remove the line',
+                )
+            )
+        models.append(model)
+    return models
+
+
+def _resolve_model(
+    written: ModelConfig, backend: ResolvedBackend, base_dir: Path, num_ctx: int | None
+) -> ResolvedModel:
+    name = written.name or written.id
+    location = _place_of_model(name, backend, written.location or "device")
+    capabilities = _or(written.capabilities, implied_capabilities(written.strengths))
+    tools = "tool_use" in written.strengths or "ToolUse" in capabilities
+    return ResolvedModel(
+        id=written.id,
+        backend=backend.name,
+        name=name,
+        aliases=written.aliases,
+        path=base_dir / Path(written.path).expanduser() if written.path else None,
+        strengths=written.strengths,
+        weaknesses=written.weaknesses,
+        capabilities=capabilities,
+        avg_ttft_ms=written.avg_ttft_ms,
+        avg_tokens_per_sec=written.avg_tokens_per_sec,
+        max_context=written.max_context,
+        num_ctx=num_ctx,
+        memory_bytes=written.memory_bytes,
+        supports_streaming=written.supports_streaming,
+        supports_tools=_or(written.supports_tools, tools),
+        cost_tier=written.cost_tier or _usual_cost(location),
+        license_tier=tier_of(written.license),
+        location=location,
+        display_name=written.display_name or written.id,
+    )
+
+
+def _implicit_models(
+    config: Config, backends: Mapping[str, ResolvedBackend], problems: list[ConfigProblem]
+) -> list[ResolvedModel]:
+    default = default_backend(config)
+    models = []
+    for name, task in implicit_models(config).items():
+        if default is None:
+            problems.append(
+                ConfigProblem(
+                    f"defaults.{task}",
+                    f'"{name}" is no declared model, and no backend of kind ollama could serve it; '
+                    'declare it under [[models]] or add [[backends]] with kind = "ollama"',
+                )
+            )
+            continue
+        location = _place_of_model(name, backends[default.name], "device")
+        models.append(
+            ResolvedModel(
+                id=name,
+                backend=default.name,
+                name=name,
+                cost_tier=_usual_cost(location),
+                location=location,
+                display_name=name,
+            )
+        )
+    return models
+
+
+def _place_of_model(name: str, backend: ResolvedBackend, declared: Place) -> Place:
+    """A model is at least as far away as its server; a local Ollama hands cloud names to its cloud."""
+    if backend.kind == "ollama" and is_cloud_name(name):
+        return "external"
+    return further(backend.location, declared)
+
+
+def _usual_cost(location: Place) -> str:
+    """Own hardware costs nothing an answer; a provider's price is not known, so neither praised nor blamed."""
+    return "medium" if location == "external" else "free"
+
+
+_T = TypeVar("_T")
+
+
+def _or(value: _T | None, otherwise: _T) -> _T:
+    return otherwise if value is None else value

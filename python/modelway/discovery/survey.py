@@ -1,0 +1,162 @@
+"""Asks the backends on this device what they have, and completes the configuration with it.
+
+Nothing declared is overridden, except that a model its server hands on to another host is never shown nearer
+than it is. Backends elsewhere are not asked: that would already be a connection out of this device.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections import Counter
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any
+
+from pydantic import ValidationError
+
+from modelway.backends.base import ServedModel
+from modelway.backends.factory import make_backend
+from modelway.config.sections import ModelConfig
+from modelway.config.settings import (
+    ResolvedBackend,
+    ResolvedModel,
+    default_backend,
+    implicit_models,
+    implied_capabilities,
+)
+from modelway.config.settings import resolve as resolve_config
+from modelway.config.written import Config, load_config
+from modelway.discovery.guesses import guess_strengths
+from modelway.errors import BackendError
+from modelway.pools import PoolManager
+from modelway.privacy.licenses import identify
+
+_log = logging.getLogger(__name__)
+
+#: How ``Config.describe`` calls what was found here.
+_DISCOVERED = "discovered"
+_GUESSED = "guessed"
+
+
+async def discover(config: Config | None = None, *, timeout_s: float = 0.5) -> Config:
+    """``config`` (None: the one that ``load_config`` finds) completed with what its backends on this device have.
+
+    Models nobody declared are added under the name their server calls them, or ``name@backend`` where two have
+    it; facts left out of declared ones are filled in. A backend that does not answer within ``timeout_s`` seconds
+    is left as it is. Loads no model. Raises :class:`ConfigError` for a configuration that can't be used.
+    """
+    config = load_config() if config is None else config
+    settings = resolve_config(config)
+    # Without an address modelway runs the engine itself and has nobody to ask.
+    asked = [backend for backend in settings.backends if backend.location == "device" and backend.url is not None]
+    pools = PoolManager()
+    try:
+        answers = await asyncio.gather(*(_ask(backend, settings.models, pools, timeout_s) for backend in asked))
+    finally:
+        await pools.aclose()
+    return complete(config, {backend.name: served for backend, served in zip(asked, answers, strict=True)})
+
+
+def complete(config: Config, answers: Mapping[str, Sequence[ServedModel]]) -> Config:
+    """``config`` completed with what each backend (by name) says it has; ``discover`` without the asking."""
+    default = default_backend(config)
+    default_name = default.name if default else ""
+    implicit = implicit_models(config)
+    told = {(backend, _same_name(served.name)): served for backend, models in answers.items() for served in models}
+    models: list[ModelConfig] = []
+    found: dict[str, str] = {}
+
+    def add(model: ModelConfig, facts: Mapping[str, Any]) -> None:
+        found.update({f"models[{len(models)}].{key}": _GUESSED if key == "strengths" else _DISCOVERED for key in facts})
+        models.append(model)
+
+    # A server's model may be declared twice, with other settings each time, so claims are collected first.
+    claimed = set()
+    for written in config.models:
+        key = (written.backend or default_name, _same_name(written.name or written.id))
+        claimed.add(key)
+        facts = _absent_facts(written, told[key]) if key in told else {}
+        add(written.model_copy(update=facts), facts)
+    for name in implicit:
+        key = (default_name, _same_name(name))
+        claimed.add(key)
+        if key in told:
+            facts = {"id": name, "backend": default_name, **_facts(told[key])}
+            add(ModelConfig(**facts), facts)
+    taken = {name for model in config.models for name in (model.id, *model.aliases)}.union(implicit)
+    for facts in _undeclared({key: served for key, served in told.items() if key not in claimed}, taken):
+        try:
+            add(ModelConfig(**facts), facts)
+        except ValidationError:  # a name that can't stand in a header, say; nobody could ask for it anyway
+            _log.debug("backend %s has a model whose name can't be used", facts["backend"])
+    return config.with_found_models(tuple(models), found)
+
+
+async def _ask(
+    backend: ResolvedBackend, models: Sequence[ResolvedModel], pools: PoolManager, timeout_s: float
+) -> list[ServedModel]:
+    own = [model for model in models if model.backend == backend.name]
+    client = make_backend(backend, own, pools, backend.deadlines)
+    try:
+        async with asyncio.timeout(timeout_s):
+            return await client.served()
+    except (BackendError, TimeoutError) as error:
+        kind = error.kind if isinstance(error, BackendError) else "timeout"
+        _log.debug("backend %s did not tell its models: %s", backend.name, kind)
+        return []
+    finally:
+        await client.aclose()
+
+
+def _undeclared(served: Mapping[tuple[str, str], ServedModel], taken: set[str]) -> Iterator[dict[str, Any]]:
+    """The keys of a ``[[models]]`` entry for each model that no entry claims."""
+    count = Counter(name for _, name in served)
+    for (backend, key), model in served.items():
+        if "embedding" in model.capabilities and "completion" not in model.capabilities:
+            continue  # it answers no chat
+        name = model.name if count[key] == 1 and model.name not in taken else f"{model.name}@{backend}"
+        if name not in taken:
+            own = {} if name == model.name else {"name": model.name}
+            yield {"id": name, "backend": backend, **own, **_facts(model)}
+
+
+def _absent_facts(written: ModelConfig, served: ServedModel) -> dict[str, Any]:
+    """What ``served`` adds to a declared model."""
+    strengths = written.strengths if "strengths" in written.model_fields_set else None
+    facts = {key: value for key, value in _facts(served, strengths).items() if key not in written.model_fields_set}
+    if served.remote_host:
+        facts["location"] = "external"
+    return facts
+
+
+def _facts(served: ServedModel, strengths: tuple[str, ...] | None = None) -> dict[str, Any]:
+    """What a server's words say of a model, as keys of ``[[models]]``; what they don't say is left out.
+
+    ``strengths``: the declared ones; None: guessed.
+    """
+    if strengths is None:
+        strengths = guess_strengths(served.name, thinks="thinking" in served.capabilities)
+    facts: dict[str, Any] = {"strengths": strengths}
+    if served.capabilities:
+        facts["capabilities"] = _capabilities(strengths, served)
+    if "completion" in served.capabilities:  # else the list is not Ollama's, and silent on tools
+        facts["supports_tools"] = "tools" in served.capabilities
+    if served.max_context and 0 < served.max_context < 2**32:
+        facts["max_context"] = served.max_context
+    license_name = identify(served.license) if served.license else None
+    if license_name:
+        facts["license"] = license_name
+    if served.remote_host:
+        facts["location"] = "external"
+    return facts
+
+
+def _capabilities(strengths: tuple[str, ...], served: ServedModel) -> tuple[str, ...]:
+    told = (("vision", "VisionInput"), ("tools", "ToolUse"))
+    said = (capability for word, capability in told if word in served.capabilities)
+    return tuple(dict.fromkeys((*implied_capabilities(strengths), *said)))
+
+
+def _same_name(name: str) -> str:
+    """Servers compare names without regard to case, and Ollama's ``mistral`` is ``mistral:latest``."""
+    return name.lower().removesuffix(":latest")

@@ -1,0 +1,118 @@
+"""The facts of one request that go into the ``x-modelway-*`` headers: who answers, where, why, after what."""
+
+from __future__ import annotations
+
+import time
+import uuid
+from collections.abc import Callable
+
+from modelway.events import ConductorMessage, Degraded, FallingBack, Finished, ModelLoading, ModelSelected
+
+#: Where a model runs: its id in, (backend, location) out.
+PlaceOf = Callable[[str], tuple[str, str]]
+
+#: Characters of one header value; clients refuse lines of more than 8 KiB.
+MAX_VALUE = 1000
+
+
+def clean(value: str, limit: int = MAX_VALUE) -> str:
+    """``value`` as visible ASCII that can't end a header or a comment line early."""
+    escaped = value[:limit].encode("ascii", "backslashreplace").decode("ascii")
+    return "".join(char if char.isprintable() else "?" for char in escaped)[:limit]
+
+
+class Facts:
+    """Reads a request's events as they pass.
+
+    ``model`` is the candidate that is being asked: once its first record has come, the one that served.
+    """
+
+    def __init__(self, place_of: PlaceOf) -> None:
+        self.request_id = uuid.uuid4().hex
+        self.model = ""
+        self._place_of = place_of
+        self._arrived = time.monotonic()
+        self._selected: ModelSelected | None = None
+        self._tried: list[str] = []
+        self._warnings: list[str] = []
+        self._queue_ms: float | None = None
+        self._load_began: float | None = None
+        self._load_ms: float | None = None
+
+    @property
+    def elapsed_ms(self) -> float:
+        """Since the request arrived."""
+        return (time.monotonic() - self._arrived) * 1000
+
+    def warn(self, sentences: tuple[str, ...]) -> None:
+        """Something in the request is not honoured."""
+        self._warnings += sentences
+
+    def note(self, event: ConductorMessage) -> None:
+        match event:
+            case ModelSelected():
+                self._selected = event
+                self.model = event.model
+                self._queue_ms = self.elapsed_ms
+            case FallingBack():
+                self._tried.append(event.from_model)
+                self.model = event.to_model
+                self._load_began = None
+            case ModelLoading():
+                self._load_began = self.elapsed_ms
+            case Degraded():
+                self._warnings.append(event.detail)
+            case Finished():
+                self._load_ms = event.load_ms
+
+    def note_first_record(self) -> None:
+        """The model's answer has begun, so whatever loading there was is over.
+
+        Backends do not tell when a load ended, so until ``Finished`` brings the exact figure the time
+        to the first record counts as load.
+        """
+        self._load_ms = 0.0 if self._load_began is None else self.elapsed_ms - self._load_began
+
+    @property
+    def fell_back(self) -> bool:
+        return bool(self._tried)
+
+    @property
+    def fallback(self) -> str:
+        """The models in the order they were asked (``a->b``), or ``none``."""
+        return "->".join([*self._tried, self.model]) if self._tried else "none"
+
+    def headers(self) -> dict[str, str]:
+        """What is known by now; on a refusal before the decision that is little more than the id."""
+        values = {"request-id": self.request_id, "queue-ms": _ms(self._queue_ms, self.elapsed_ms)}
+        if self._selected is not None:
+            backend, location = self._selected.backend, self._selected.location
+            if self._tried:
+                backend, location = self._place_of(self.model)
+            values |= {
+                "model": self.model,
+                "backend": backend,
+                "task": self._selected.task,
+                "confidence": f"{self._selected.confidence:.3f}",
+                "location": location,
+                "reason": "fallback" if self._tried else self._selected.reason,
+                "fallback": self.fallback,
+            }
+        if self._load_ms is not None:
+            values["load-ms"] = _ms(self._load_ms, 0.0)
+        if self._warnings:
+            values["warning"] = "; ".join(self._warnings)
+        return {f"x-modelway-{name}": clean(value) for name, value in values.items()}
+
+    def waiting_comment(self) -> str:
+        return f"waiting model={clean(self.model)} elapsed_ms={self.elapsed_ms:.0f}"
+
+    def served_comment(self) -> str:
+        return (
+            f"served model={clean(self.model)} fallback={clean(self.fallback)} "
+            f"queue_ms={_ms(self._queue_ms, 0.0)} load_ms={_ms(self._load_ms, 0.0)}"
+        )
+
+
+def _ms(value: float | None, default: float) -> str:
+    return str(round(default if value is None else value))

@@ -1,0 +1,43 @@
+"""The first stage starts no engine: not in this process, not in a child, not in a child's child.
+
+In a run without e2e tests a module of the engine's name stands first on every process's path. It writes
+down who imports it, and the test that did so fails.
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+NO_ENGINE = Path(__file__).with_name("no_engine")
+
+
+@pytest.fixture(scope="session")
+def engine_imports(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path | None]:
+    """The file that names every process that imported the engine; None in a run that may start it."""
+    if any(item.get_closest_marker("e2e") for item in request.session.items):
+        yield None
+        return
+    record = tmp_path_factory.mktemp("engine") / "imports"
+    with pytest.MonkeyPatch.context() as patch:
+        patch.syspath_prepend(NO_ENGINE)
+        patch.setenv("PYTHONPATH", str(NO_ENGINE), prepend=os.pathsep)
+        patch.setenv("MODELWAY_ENGINE_IMPORTS", str(record))
+        yield record
+
+
+@pytest.fixture(autouse=True)
+def _starts_no_engine(engine_imports: Path | None) -> Iterator[None]:
+    yield
+    if engine_imports is None:
+        return
+    loaded = sys.modules.pop("xllamacpp", None)
+    assert loaded is None, f"the engine was loaded into the test process: {loaded}"
+    if engine_imports.exists():
+        importers = engine_imports.read_text()
+        engine_imports.unlink()
+        pytest.fail(f"the engine was imported by: {importers}", pytrace=False)

@@ -1,0 +1,92 @@
+"""That a test of the first stage which starts the engine fails, however it does so."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+TESTS = Path(__file__).parents[1]
+
+SUITE = """
+import subprocess, sys
+
+import pytest
+
+IMPORT = "import xllamacpp"
+IN_A_CHILD = [sys.executable, "-c", IMPORT]
+IN_ITS_CHILD = [sys.executable, "-c", f"import subprocess; subprocess.run({IN_A_CHILD!r}, stderr=-3)"]
+
+def test_here():
+    import xllamacpp
+
+def test_here_and_swallowed():
+    try:
+        import xllamacpp
+    except Exception:
+        pass
+
+def test_child():
+    subprocess.run(IN_A_CHILD, stderr=subprocess.DEVNULL)
+
+def test_child_of_a_child():
+    subprocess.run(IN_ITS_CHILD)
+
+def test_worker(tmp_path):
+    from modelway.backends import llama_worker
+    order = b'{"path": "x", "parent": %d}' % __import__("os").getpid()
+    subprocess.run([sys.executable, "-P", llama_worker.__file__], input=order, stderr=subprocess.DEVNULL)
+
+def test_none():
+    subprocess.run([sys.executable, "-c", "import json"], check=True)
+"""
+
+MARKED = """
+import os, sys
+
+import pytest
+
+@pytest.mark.e2e
+def test_engine_allowed():
+    assert "no_engine" not in os.environ["PYTHONPATH"] + "".join(sys.path)
+"""
+
+
+def reports(tmp_path: Path, suite: str) -> set[tuple[str, str]]:
+    """What pytest says of each test of ``suite`` under the guard: ``("PASSED", "test_x")``; an ERROR is the guard's."""
+    (tmp_path / "test_suite.py").write_text(suite)
+    command = [sys.executable, "-m", "pytest", "-p", "conftest", "-p", "no:cacheprovider", "-rA", "-q", "--tb=no"]
+    configuration = ["-c", os.devnull, "-o", "markers=e2e", "--rootdir", str(tmp_path), str(tmp_path)]
+    path = os.pathsep.join([str(TESTS), str(TESTS.parent / "python")])
+    ran = subprocess.run(
+        [*command, *configuration],
+        env={**os.environ, "PYTHONPATH": path, "PYTEST_DISABLE_PLUGIN_AUTOLOAD": "1"},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    lines = [line.split() for line in ran.stdout.splitlines() if "test_suite.py::" in line]
+    return {(words[0], words[1].split("::")[1]) for words in lines}
+
+
+def test_whoever_imports_the_engine_fails(tmp_path: Path) -> None:
+    told_off = {test for outcome, test in reports(tmp_path, SUITE) if outcome == "ERROR"}
+    assert told_off == {
+        "test_here",
+        "test_here_and_swallowed",
+        "test_child",
+        "test_child_of_a_child",
+        "test_worker",
+    }
+
+
+def test_a_run_of_the_second_stage_may_start_it(tmp_path: Path) -> None:
+    assert reports(tmp_path, MARKED) == {("PASSED", "test_engine_allowed")}
+
+
+def test_the_guard_is_on_in_this_very_run(engine_imports: Path | None, request: pytest.FixtureRequest) -> None:
+    marked = any(item.get_closest_marker("e2e") for item in request.session.items)
+    assert (engine_imports is None) == marked
