@@ -1,7 +1,8 @@
-"""The first stage starts no engine: not in this process, not in a child, not in a child's child.
+"""What every test is held to: nothing of modelway blocks the event loop, and the first stage starts no engine.
 
-In a run without e2e tests a module of the engine's name stands first on every process's path. It writes
-down who imports it, and the test that did so fails.
+No engine: not in this process, not in a child, not in a child's child. In a run without e2e tests a module of
+the engine's name stands first on every process's path. It writes down who imports it, and the test that did
+so fails.
 """
 
 from __future__ import annotations
@@ -12,6 +13,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from blockbuster import BlockBuster
 
 NO_ENGINE = Path(__file__).with_name("no_engine")
 
@@ -41,3 +43,19 @@ def _starts_no_engine(engine_imports: Path | None) -> Iterator[None]:
         importers = engine_imports.read_text()
         engine_imports.unlink()
         pytest.fail(f"the engine was imported by: {importers}", pytrace=False)
+
+
+@pytest.fixture(scope="session")
+def blocking_calls() -> BlockBuster:
+    """Told off when they are called under an event loop by modelway, but for what it does once, at its start."""
+    calls = BlockBuster("modelway", excluded_modules=["modelway.testing", "modelway.backends.mock"])
+    for call in calls.functions.values():
+        call.can_block_in("modelway/config/written.py", ("load_config", "from_toml"))
+    return calls
+
+
+@pytest.fixture(autouse=True)
+def _never_blocks_the_loop(blocking_calls: BlockBuster) -> Iterator[None]:
+    blocking_calls.activate()
+    yield
+    blocking_calls.deactivate()

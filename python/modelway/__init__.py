@@ -39,9 +39,9 @@ def __getattr__(name: str) -> object:
     module = _HOME_OF.get(name)
     if module is None:
         if name == "__version__":
-            from importlib.metadata import version
+            from modelway.types import build_profile
 
-            return version("modelway")
+            return build_profile["version"]
         raise AttributeError(f"module 'modelway' has no attribute {name!r}")
     from importlib import import_module
 

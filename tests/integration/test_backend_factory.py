@@ -13,7 +13,7 @@ from modelway.backends.base import ChatCall, Deadlines, ServedModel
 from modelway.backends.factory import make_backend
 from modelway.backends.llama_cpp import LlamaCppBackend
 from modelway.backends.mock import MockModelConfig, MultiModelMockBackend
-from modelway.backends.mock_backend import MockBackend
+from modelway.backends.mock.backend import MockBackend
 from modelway.backends.ollama import OllamaBackend
 from modelway.backends.openai_compat import OpenAICompatBackend
 from modelway.config.settings import ResolvedBackend, ResolvedModel

@@ -8,13 +8,18 @@ import sys
 from pathlib import Path
 
 import pytest
-from cli_helpers import CODE_PROMPT, models_served, run, write_config
+from cli_helpers import CODE_PROMPT, NOWHERE, run, write_config
 from gateway_support import gateway_over
 
+from modelway.backends.mock import MockModelConfig, MultiModelMockBackend
 from modelway.conductor import Conductor
 from modelway.config import load_config
 
 EXAMPLES = Path(__file__).parents[2] / "examples"
+
+
+def coder() -> MultiModelMockBackend:
+    return MultiModelMockBackend({"tiny-code": MockModelConfig(reply="def parse(): pass")})
 
 
 async def run_example(name: str, *arguments: str, **environment: str) -> tuple[int | None, str, str]:
@@ -39,7 +44,7 @@ async def test_route() -> None:
 
 
 async def test_stream(tmp_path: Path) -> None:
-    with models_served() as server:
+    async with coder() as server:
         config = write_config(tmp_path, server.url)
         status, out, err = await run_example("stream.py", CODE_PROMPT, MODELWAY_CONFIG=str(config))
     assert (status, out) == (0, "def parse(): pass\n")
@@ -47,14 +52,14 @@ async def test_stream(tmp_path: Path) -> None:
 
 
 async def test_stream_says_in_one_line_what_is_wrong(tmp_path: Path) -> None:
-    config = write_config(tmp_path, "http://127.0.0.1:9")
+    config = write_config(tmp_path, NOWHERE)
     status, _, err = await run_example("stream.py", CODE_PROMPT, MODELWAY_CONFIG=str(config))
     assert status == 1
     assert err.splitlines()[-1].startswith("error: no model can serve this request: tiny-code: ")
 
 
 async def test_openai_client(tmp_path: Path) -> None:
-    with models_served() as server:
+    async with coder() as server:
         conductor = Conductor(load_config(write_config(tmp_path, server.url)))
         async with conductor, gateway_over(conductor) as url:
             status, out, err = await run_example("openai_client.py", CODE_PROMPT, MODELWAY_URL=url)

@@ -11,7 +11,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from modelway.backends import ollama_request, openai_request
+from modelway.backends.ollama import request as ollama_request
+from modelway.backends.openai_compat import request as openai_request
 from modelway.conductor.inputs import chat_call
 from modelway.errors import ModelwayError
 from modelway.gateway import ollama, openai

@@ -36,7 +36,7 @@ def test_child_of_a_child():
     subprocess.run(IN_ITS_CHILD)
 
 def test_worker(tmp_path):
-    from modelway.backends import llama_worker
+    from modelway.backends.llama_cpp import worker as llama_worker
     order = b'{"path": "x", "parent": %d}' % __import__("os").getpid()
     subprocess.run([sys.executable, "-P", llama_worker.__file__], input=order, stderr=subprocess.DEVNULL)
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from modelway.backends.lines import LineFramer, RecordTooLong, SseFramer
+from modelway.backends.wire.lines import LineFramer, RecordTooLong, SseFramer
 
 LINES = [
     (b"", []),

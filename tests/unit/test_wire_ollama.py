@@ -8,9 +8,9 @@ import re
 import pytest
 
 from modelway.backends.base import ChatCall
-from modelway.backends.lines import LineFramer
-from modelway.backends.ollama_answer import OllamaAnswer
-from modelway.backends.ollama_request import chat_body, left_out
+from modelway.backends.ollama.answer import OllamaAnswer
+from modelway.backends.ollama.request import chat_body, left_out
+from modelway.backends.wire.lines import LineFramer
 from modelway.errors import BackendError
 from modelway.events import Ended, TextDelta, ThinkingDelta, ToolCallDelta, Usage
 from modelway.origin import Origin

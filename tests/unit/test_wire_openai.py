@@ -7,9 +7,9 @@ import json
 import pytest
 
 from modelway.backends.base import ChatCall
-from modelway.backends.lines import SseFramer
-from modelway.backends.openai_answer import OpenAIAnswer
-from modelway.backends.openai_request import chat_body, left_out
+from modelway.backends.openai_compat.answer import OpenAIAnswer
+from modelway.backends.openai_compat.request import chat_body, left_out
+from modelway.backends.wire.lines import SseFramer
 from modelway.errors import BackendError
 from modelway.events import Ended, TextDelta, ThinkingDelta, ToolCallDelta, Usage
 from modelway.origin import Origin

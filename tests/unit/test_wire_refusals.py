@@ -7,7 +7,7 @@ from datetime import UTC, datetime
 
 import pytest
 
-from modelway.backends.refusals import clean, refusal, reported, retry_after_s
+from modelway.backends.wire.refusals import clean, refusal, reported, retry_after_s
 from modelway.origin import Origin
 
 ORIGIN = Origin("ollama", "coder")

@@ -32,7 +32,7 @@ def make_backend(
             max_connections=settings.max_connections,
         )
     if settings.kind == "mock":
-        from modelway.backends.mock_backend import MockBackend
+        from modelway.backends.mock.backend import MockBackend
 
         return MockBackend(settings.name, models, pools=pools, deadlines=deadlines, url=settings.url)
     if settings.url is None:

@@ -17,6 +17,7 @@ from modelway.errors import ConfigError, ConfigProblem
 from modelway.near import did_you_mean
 from modelway.privacy.licenses import tier_of
 from modelway.privacy.locality import Place, further, is_cloud_name, place_of_url
+from modelway.types import TaskClass
 
 if TYPE_CHECKING:
     from modelway.config import Config
@@ -138,11 +139,18 @@ def implied_capabilities(strengths: tuple[str, ...]) -> tuple[str, ...]:
 
 
 def implicit_models(config: Config) -> dict[str, str]:
-    """The names in ``[defaults]`` that no ``[[models]]`` declares, each with the task that names it first."""
-    declared = {name for model in config.models for name in (model.id, *model.aliases)}
+    """The names in ``[defaults]`` that no ``[[models]]`` declares, each with the task that names it first.
+
+    Ollama's ``:latest`` may be left out of a declared model's name. A task's name is no model's: the Rust core
+    says so.
+    """
+    declared = {
+        name for model in config.models for name in (model.id, model.id.removesuffix(":latest"), *model.aliases)
+    }
+    tasks = {name.lower() for task in TaskClass.all() for name in (task.name, str(task))}
     implicit: dict[str, str] = {}
     for task, name in config.defaults.items():
-        if name not in declared:
+        if name not in declared and name.lower() not in tasks:
             implicit.setdefault(name, task)
     return implicit
 

@@ -244,7 +244,10 @@ impl ModelHealth {
         let is_late = attempt.is_some_and(|number| number < self.epoch);
         if outcome.kind.holds() && !is_late {
             let until = now.saturating_add(HealthPolicy::hold_ms(outcome.kind, outcome.retry_after_s));
-            self.hold = Some((outcome.kind, until));
+            // Answers of requests sent together come in any order: the longest wait asked for is kept.
+            if self.hold.is_none_or(|(_, held_until)| held_until <= until) {
+                self.hold = Some((outcome.kind, until));
+            }
         }
         self.turn(attempt, is_late, outcome.kind, policy, now, chance);
     }

@@ -37,7 +37,7 @@ macro_rules! python_enum {
                 if let Ok(member) = value.cast::<Self>() {
                     return Ok(*member.get());
                 }
-                Self::parse(&value.cast::<PyString>()?.to_string_lossy())
+                Self::parse(&crate::arguments::text(value.cast::<PyString>()?))
             }
         }
 

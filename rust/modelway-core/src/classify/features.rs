@@ -1,11 +1,15 @@
 //! The form of a text: how long it is, how it asks, what stands in it besides words.
 
+use super::tokens::Token;
+
 /// What one pass over the bytes of a text counts. Texts of several parts add up.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(super) struct Features {
-    /// Words; a character of a script without spaces counts as half a word.
-    pub(super) words: u32,
-    /// Runs of digits.
+    /// Words of letters; "don't" has two.
+    words: u32,
+    /// Characters of scripts that set no spaces.
+    half_words: u32,
+    /// Numbers: words that begin with a digit, but for what stands behind a point.
     pub(super) numbers: u32,
     /// Question marks of any script.
     pub(super) questions: u32,
@@ -25,95 +29,61 @@ pub(super) struct Features {
     pub(super) signs: u32,
 }
 
-/// What a byte may begin or end; most bytes are of no interest and cost one look at a table.
-#[derive(Clone, Copy, PartialEq, Eq)]
-#[repr(u8)]
-enum Kind {
-    Other,
-    LineEnd,
-    Digit,
-    Capital,
-    Underscore,
-    Question,
-    /// `.` and `)`, which end the number of a list item.
-    ItemEnd,
-    Operator,
-    /// The first byte of a character beyond ASCII.
-    Wide,
-}
-
-const KINDS: [Kind; 256] = {
-    let mut kinds = [Kind::Other; 256];
-    let mut byte = 0;
-    while byte < 256 {
-        kinds[byte] = match byte as u8 {
-            b'\n' => Kind::LineEnd,
-            b'0'..=b'9' => Kind::Digit,
-            b'A'..=b'Z' => Kind::Capital,
-            b'_' => Kind::Underscore,
-            b'?' => Kind::Question,
-            b'.' | b')' => Kind::ItemEnd,
-            b'+' | b'*' | b'/' | b'^' | b'=' | b'-' => Kind::Operator,
-            0xC0.. => Kind::Wide,
-            _ => Kind::Other,
-        };
-        byte += 1;
-    }
-    kinds
-};
-
 impl Features {
-    /// Counts over a text in normal form.
-    pub(super) fn count(&mut self, text: &str) {
-        let bytes = text.as_bytes();
-        let mut half_words = 0_u32;
-        self.words += words_in(bytes);
-        let mut at = 0;
-        while let Some(skipped) = bytes[at..].iter().position(|byte| KINDS[usize::from(*byte)] != Kind::Other)
-        {
-            at += skipped;
-            match KINDS[usize::from(bytes[at])] {
-                Kind::Other => {}
-                Kind::LineEnd => {
+    /// Counts one token of a text in normal form.
+    pub(super) fn see(&mut self, bytes: &[u8], token: Token) {
+        match token {
+            Token::Word(word) => {
+                self.words += 1;
+                if bytes[word.start].is_ascii_digit() {
+                    self.numbers += u32::from(!continues_number(bytes, word.start));
+                }
+                if word.has_inner_capital {
+                    self.identifiers += u32::from(is_identifier(&bytes[word.start..word.end]));
+                }
+            }
+            Token::Sign(at) => match bytes[at] {
+                b'\n' => {
                     self.lines += 1;
                     self.end_line(bytes, at);
                 }
-                Kind::Digit => self.numbers += u32::from(!continues_number(bytes, at)),
-                Kind::Capital => self.identifiers += u32::from(is_hump(bytes, at)),
-                Kind::Underscore => {
-                    let joins = is_letter_at(bytes, at.wrapping_sub(1)) && is_letter_at(bytes, at + 1);
-                    self.identifiers += u32::from(joins);
-                }
-                Kind::Question => self.questions += 1,
-                Kind::ItemEnd => self.items += u32::from(ends_item_number(bytes, at)),
-                Kind::Operator => {
+                b'?' => self.questions += 1,
+                b'.' | b')' => self.items += u32::from(ends_item_number(bytes, at)),
+                b'+' | b'*' | b'/' | b'^' | b'=' | b'-' => {
                     self.items += u32::from(is_bullet(bytes, at));
                     self.count_operator(bytes, at);
                 }
-                Kind::Wide => {
-                    if let Some(c) = text.get(at..).and_then(|rest| rest.chars().next()) {
-                        self.count_wide(c, &mut half_words);
-                    }
-                }
-            }
-            at += 1;
+                _ => {}
+            },
+            Token::Wide(at, c) => self.count_wide(bytes, at, c),
         }
-        self.end_line(bytes, bytes.len());
-        self.words += half_words / 2;
     }
 
-    fn count_wide(&mut self, c: char, half_words: &mut u32) {
+    /// The text, or a part of it, is over.
+    pub(super) fn end(&mut self, bytes: &[u8]) {
+        self.end_line(bytes, bytes.len());
+    }
+
+    /// Words, counting two characters of a script without spaces as one.
+    pub(super) fn all_words(&self) -> u32 {
+        self.words + self.half_words / 2
+    }
+
+    fn count_wide(&mut self, bytes: &[u8], at: usize, c: char) {
         match c {
             '？' | '؟' => self.questions += 1,
-            '∀'..='⋿' | '²' | '³' | '¹' | '×' | '÷' | '±' | 'π' | 'θ' | '⁰'..='₎' | '→' | '⇒' => {
-                self.signs += 1
+            '∀'..='⋿' | '²' | '³' | '¹' | '×' | '÷' | '±' | 'π' | 'θ' | '⁰'..='₎' | '→' | '⇒' =>
+            {
+                self.signs += 1;
             }
             // Kana, Han, Hangul and Thai: scripts whose words are not set apart by spaces.
             '\u{0E00}'..='\u{0E7F}'
             | '\u{3040}'..='\u{30FF}'
             | '\u{3400}'..='\u{9FFF}'
             | '\u{AC00}'..='\u{D7AF}'
-            | '\u{20000}'..='\u{3FFFF}' => *half_words += 1,
+            | '\u{20000}'..='\u{3FFFF}' => self.half_words += 1,
+            // Other scripts set spaces: a letter behind anything but a letter begins a word.
+            _ if c.is_alphabetic() && (at == 0 || bytes[at - 1] < b'0') => self.words += 1,
             _ => {}
         }
     }
@@ -140,18 +110,6 @@ impl Features {
     }
 }
 
-/// How many words white space sets apart: every byte is looked at alone, so that the compiler takes many
-/// at once.
-fn words_in(bytes: &[u8]) -> u32 {
-    let is_space = |byte: u8| matches!(byte, b' ' | b'\n' | b'\t' | b'\r');
-    let first = bytes.first().is_some_and(|byte| !is_space(*byte));
-    let begun = bytes
-        .iter()
-        .zip(bytes.iter().skip(1))
-        .filter(|(before, here)| is_space(**before) & !is_space(**here));
-    u32::from(first) + begun.count() as u32
-}
-
 /// Whether the digit at `at` goes on a number: behind a digit, or a point or comma between digits.
 fn continues_number(bytes: &[u8], at: usize) -> bool {
     let is_digit_at = |back: usize| at >= back && bytes[at - back].is_ascii_digit();
@@ -169,18 +127,16 @@ fn is_bullet(bytes: &[u8], at: usize) -> bool {
             .is_none_or(|byte| *byte == b'\n')
 }
 
-fn is_letter_at(bytes: &[u8], at: usize) -> bool {
-    bytes.get(at).is_some_and(u8::is_ascii_alphabetic)
-}
-
-/// An inner capital of a name like `getUserName`: three small letters before, one behind; "iPhone" and
-/// "McDonald" have fewer.
-fn is_hump(bytes: &[u8], at: usize) -> bool {
-    at >= 3 && bytes[at - 3..at].iter().all(u8::is_ascii_lowercase) && {
-        let begins_small = bytes[..at].iter().rev().take_while(|byte| byte.is_ascii_alphanumeric()).last();
-        begins_small.is_some_and(u8::is_ascii_lowercase)
-            && bytes.get(at + 1).is_some_and(u8::is_ascii_lowercase)
-    }
+/// Whether a word with an inner capital or `_` is a name as programs have them: `user_id`, or
+/// `getUserName`, whose first capital follows three small letters or more; "iPhone" has fewer.
+fn is_identifier(word: &[u8]) -> bool {
+    let joins =
+        |three: &[u8]| three[1] == b'_' && three[0].is_ascii_alphabetic() && three[2].is_ascii_alphabetic();
+    let small = word.iter().take_while(|byte| byte.is_ascii_lowercase()).count();
+    let is_humped = small >= 3
+        && word.get(small).is_some_and(u8::is_ascii_uppercase)
+        && word.get(small + 1).is_some_and(u8::is_ascii_lowercase);
+    is_humped || word.windows(3).any(joins)
 }
 
 /// Whether the `.` or `)` at `at` ends a number that begins its line: "1. " or "2) ".
@@ -219,10 +175,12 @@ fn is_formula(bytes: &[u8], at: usize) -> bool {
 #[cfg(test)]
 mod tests {
     use super::Features;
+    use crate::classify::tokens::walk;
 
     fn count(text: &str) -> Features {
         let mut features = Features::default();
-        features.count(text);
+        walk(text, &mut |token| features.see(text.as_bytes(), token));
+        features.end(text.as_bytes());
         features
     }
 
@@ -247,7 +205,7 @@ mod tests {
     #[test]
     fn names_of_programs_are_told_from_names_of_things() {
         for (text, identifiers) in [
-            ("rename user_id and getUserName", 3),
+            ("rename user_id and getUserName", 2),
             ("my iPhone, YouTube and JavaScript at McDonald", 0),
             ("_private_ - __init__", 0),
         ] {
@@ -260,7 +218,7 @@ mod tests {
         let seen = count("Pick:\n1. one\n2) two\n- three\n * four\nint main() {\n  return 0;\n}");
         assert_eq!((seen.items, seen.lines, seen.code_lines), (4, 7, 3));
         assert_eq!(count("∑ of n² ≤ ∞ ?").signs, 4);
-        assert_eq!(count("写一个函数？").words, 1 + 5 / 2);
-        assert_eq!((count("写一个函数？").questions, count("").words), (1, 0));
+        assert_eq!(count("写一个函数？").all_words(), 5 / 2);
+        assert_eq!((count("写一个函数？").questions, count("").all_words()), (1, 0));
     }
 }

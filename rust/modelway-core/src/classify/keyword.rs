@@ -1,11 +1,12 @@
 //! The keyword classifier: what the lexicon's words say, and the form of the text.
 
 use super::features::Features;
-use super::lexicon::{Keywords, Lexicon};
+use super::lexicon::{Hit, Keywords, Lexicon};
 use super::normal::Normal;
 use super::opening::Opening;
 use super::sample::Sample;
 use super::scores::{Scores, nothing_to_read};
+use super::tokens::walk;
 use super::{Classify, Evidence, Reading, complexity_of_words};
 use crate::task::TaskClass;
 
@@ -34,22 +35,19 @@ impl KeywordClassifier {
             if text.chars().all(char::is_whitespace) {
                 continue;
             }
-            features.count(text);
-            self.lexicon.scan(text, &mut |hit| {
-                if hit.is_symbol {
-                    scores.add_structure(hit.task, hit.points);
-                } else {
-                    scores.add_word(hit.task, hit.points);
-                }
-                witness(Found {
-                    part,
-                    normal: &normal,
-                    start: hit.start,
-                    end: hit.end,
-                    task: hit.task,
-                    points: hit.points,
+            let mut reader = self.lexicon.reader(text);
+            walk(text, &mut |token| {
+                features.see(text.as_bytes(), token);
+                reader.see(token, &mut |hit| {
+                    if hit.is_symbol {
+                        scores.add_structure(hit.task, hit.points);
+                    } else {
+                        scores.add_word(hit.task, hit.points);
+                    }
+                    witness(Found { part, normal: &normal, hit });
                 });
             });
+            features.end(text.as_bytes());
             // The shape of a question matters only where nothing else decides.
             if is_empty && !is_contested(&scores) {
                 opening = Opening::of(text);
@@ -76,12 +74,12 @@ impl Classify for KeywordClassifier {
         let mut evidence: Vec<Evidence> = Vec::new();
         let reading = self.read_with(text, true, &mut |found| {
             let offset = if found.part == 0 { 0 } else { tail_characters };
-            let (start, end) = found.normal.characters(found.start, found.end);
+            let (start, end) = found.normal.characters(found.hit.start, found.hit.end);
             evidence.push(Evidence {
                 start: start + offset,
                 end: end + offset,
-                task: found.task,
-                weight: found.points,
+                task: found.hit.task,
+                weight: found.hit.points,
             });
         });
         (reading, evidence)
@@ -92,31 +90,28 @@ impl Classify for KeywordClassifier {
 struct Found<'a> {
     part: usize,
     normal: &'a Normal<'a>,
-    start: usize,
-    end: usize,
-    task: TaskClass,
-    points: f32,
+    hit: Hit,
 }
 
 /// Adds what the form of the text says.
 fn weigh(features: &Features, opening: &Opening, bytes: usize, scores: &mut Scores) {
     let some = |count: u32, each: f32, most: f32| (count as f32 * each).min(most);
     scores.add_structure(TaskClass::CodeGeneration, some(features.code_lines, 1.2, 4.0));
-    scores.add_structure(TaskClass::CodeGeneration, some(features.identifiers, 1.0, 3.0));
+    scores.add_structure(TaskClass::CodeGeneration, some(features.identifiers, 1.2, 3.0));
     let code = scores.points(TaskClass::CodeGeneration);
     // Operators inside code are code's.
     let math_share = if code >= 3.0 { 0.3 } else { 1.0 };
     scores.add_structure(TaskClass::Mathematical, math_share * some(features.sums, 3.2, 4.0));
     scores.add_structure(TaskClass::Mathematical, math_share * some(features.formulas, 2.4, 4.8));
     scores.add_structure(TaskClass::Mathematical, math_share * some(features.signs, 1.2, 4.0));
-    if features.numbers >= 3 && features.questions > 0 && features.words >= 15 && code < 1.5 {
+    if features.numbers >= 3 && features.questions > 0 && features.all_words() >= 15 && code < 1.5 {
         // A story with numbers and a question is a word problem more often than not.
         scores.add_structure(TaskClass::Mathematical, 1.6);
     }
     if !is_contested(scores) && features.lines == 0 {
-        if opening.greets && features.words <= 4 {
+        if opening.greets && features.all_words() <= 4 {
             scores.add_structure(TaskClass::QuickResponse, 3.0);
-        } else if opening.asks_for_a_fact && features.words <= 10 {
+        } else if opening.asks_for_a_fact && features.all_words() <= 10 {
             scores.add_structure(TaskClass::QuickResponse, 2.3);
         }
     }
@@ -144,7 +139,7 @@ fn is_contested(scores: &Scores) -> bool {
 /// Length alone ranks difficulty as well as published neural routers do on public outcome data, and
 /// unlike vocabulary it carries over from one kind of prompt to another.
 fn complexity(features: &Features, bytes: usize, sampled: usize, scores: &Scores) -> f32 {
-    let whole_words = features.words as f32 * bytes as f32 / sampled.max(1) as f32;
+    let whole_words = features.all_words() as f32 * bytes as f32 / sampled.max(1) as f32;
     let parts = ((features.items + features.questions.saturating_sub(1)) as f32 * 0.05).min(0.15);
     let deep = scores.points(TaskClass::DeepThinking) * 0.05;
     let quick = scores.points(TaskClass::QuickResponse) * 0.04;

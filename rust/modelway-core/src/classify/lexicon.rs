@@ -11,6 +11,7 @@ use smallvec::SmallVec;
 
 use super::normal::Normal;
 use super::phrases::{Phrases, is_unspaced, joins, word_end};
+use super::tokens::{Token, Word};
 use crate::task::TaskClass;
 
 /// Keywords of the configuration, by class.
@@ -72,32 +73,58 @@ impl Lexicon {
         Self { phrases: Phrases::new(&source.phrases, is_stem), entries: source.entries }
     }
 
-    /// Tells every hit in `text`, which is in normal form, in order.
-    pub(super) fn scan(&self, text: &str, tell: &mut impl FnMut(Hit)) {
-        let bytes = text.as_bytes();
-        let mut verb_end: Option<usize> = None;
-        self.phrases.scan(text, &mut |start, end, place| {
-            let entry = &self.entries[place];
-            if !entry.stands_alone(text, start, end) {
-                return None;
+    /// A reader of one text in normal form, to be shown its tokens in order.
+    pub(super) fn reader<'a>(&'a self, text: &'a str) -> Reader<'a> {
+        Reader { lexicon: self, text, verb_end: None, done_until: 0 }
+    }
+}
+
+/// What was read of one text so far.
+pub(super) struct Reader<'a> {
+    lexicon: &'a Lexicon,
+    text: &'a str,
+    /// Where the last verb without an object ended.
+    verb_end: Option<usize>,
+    /// Where the last entry found ends; tokens inside it begin no other.
+    done_until: usize,
+}
+
+impl Reader<'_> {
+    /// Tells the hits that begin at `token`.
+    pub(super) fn see(&mut self, token: Token, tell: &mut impl FnMut(Hit)) {
+        let (Token::Word(Word { start, .. }) | Token::Sign(start) | Token::Wide(start, _)) = token;
+        if start < self.done_until {
+            return;
+        }
+        let lexicon = self.lexicon;
+        lexicon.phrases.find(self.text.as_bytes(), token, &mut |start, end, place| {
+            let entry = &lexicon.entries[place];
+            let is_taken = entry.stands_alone(self.text, start, end);
+            if is_taken {
+                self.take(entry, start, end, tell);
             }
-            let share = if end <= END_BYTES || start + END_BYTES >= bytes.len() { 1.0 } else { MIDDLE_SHARE };
-            for &(task, points) in &entry.points {
-                tell(Hit { start, end, task, points: points * share, is_symbol: entry.is_symbol });
-            }
-            if let (Some(task), Some(verb)) = (entry.object, verb_end)
-                && start - verb <= OBJECT_REACH
-                && !bytes[verb..start].iter().any(|byte| matches!(byte, b'.' | b'?' | b'!' | b'\n'))
-            {
-                tell(Hit { start, end, task, points: OBJECT_POINTS * share, is_symbol: false });
-                verb_end = None;
-            }
-            if entry.is_verb {
-                verb_end = Some(end);
-            }
-            // The rest of a word that a stem began belongs to it.
-            Some(if entry.is_stem { word_end(bytes, end) } else { end })
+            is_taken
         });
+    }
+
+    fn take(&mut self, entry: &Entry, start: usize, end: usize, tell: &mut impl FnMut(Hit)) {
+        let bytes = self.text.as_bytes();
+        let share = if end <= END_BYTES || start + END_BYTES >= bytes.len() { 1.0 } else { MIDDLE_SHARE };
+        for &(task, points) in &entry.points {
+            tell(Hit { start, end, task, points: points * share, is_symbol: entry.is_symbol });
+        }
+        if let (Some(task), Some(verb)) = (entry.object, self.verb_end)
+            && start - verb <= OBJECT_REACH
+            && !bytes[verb..start].iter().any(|byte| matches!(byte, b'.' | b'?' | b'!' | b'\n'))
+        {
+            tell(Hit { start, end, task, points: OBJECT_POINTS * share, is_symbol: false });
+            self.verb_end = None;
+        }
+        if entry.is_verb {
+            self.verb_end = Some(end);
+        }
+        // The rest of a word that a stem began belongs to it.
+        self.done_until = if entry.is_stem { word_end(bytes, end) } else { end };
     }
 }
 
@@ -210,11 +237,14 @@ impl Section {
 #[cfg(test)]
 mod tests {
     use super::{Hit, Keywords, Lexicon, Source};
+    use crate::classify::tokens::walk;
     use crate::task::TaskClass;
 
     fn hits(text: &str) -> Vec<Hit> {
         let mut hits = Vec::new();
-        Lexicon::new(&Keywords::default()).scan(text, &mut |hit| hits.push(hit));
+        let lexicon = Lexicon::new(&Keywords::default());
+        let mut reader = lexicon.reader(text);
+        walk(text, &mut |token| reader.see(token, &mut |hit| hits.push(hit)));
         hits
     }
 

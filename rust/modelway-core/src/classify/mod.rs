@@ -11,6 +11,7 @@ mod opening;
 mod phrases;
 pub mod sample;
 mod scores;
+mod tokens;
 
 use crate::task::TaskClass;
 

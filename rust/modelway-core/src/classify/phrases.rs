@@ -1,28 +1,13 @@
-//! Finding any of some thousand phrases in one walk over a text.
+//! Finding any of some thousand phrases at the tokens of a text.
 //!
-//! A phrase is found by its first word, hashed while the walk passes over it, so that a word that begins
-//! no phrase costs one look at a table. Stems are found by their first four bytes, signs by their first
-//! byte, and words of scripts without spaces by their first character.
+//! A phrase is found by the key of its first word, so that a word that begins no phrase costs one look at
+//! a table. Stems are found by their first four bytes, signs by their first byte, and words of scripts
+//! beyond ASCII by their first character.
 
 use std::collections::HashMap;
 use std::ops::Range;
 
-/// A stem must be as long as the part it is found by.
-pub(super) const STEM_BYTES: usize = 4;
-
-/// Letters, digits and `_` in lower case; 0 for every other byte.
-const LOWER: [u8; 256] = {
-    let mut lower = [0; 256];
-    let mut byte = 0;
-    while byte < 128 {
-        let ascii = byte as u8;
-        if ascii.is_ascii_alphanumeric() || ascii == b'_' {
-            lower[byte] = ascii.to_ascii_lowercase();
-        }
-        byte += 1;
-    }
-    lower
-};
+use super::tokens::{STEM_BYTES, Token, Word, slot_of};
 
 /// The phrases, each known by its place in the list they were made from.
 #[derive(Debug)]
@@ -35,33 +20,35 @@ pub(super) struct Phrases {
     signs: Vec<Range<usize>>,
 }
 
-/// One phrase, the place it is known by, and how many of its bytes its key was made from.
+/// One phrase and the place it is known by.
 #[derive(Debug)]
 struct Listed {
     /// The second byte behind the key, where there is one: the first letter of the second word, which
     /// tells most phrases with the same first word apart.
     telling: Option<u8>,
     phrase: Box<[u8]>,
+    /// How many of its bytes its key was made from, and how many of them the key vouches for.
     key_bytes: usize,
+    vouched: usize,
     place: usize,
 }
 
 /// How a phrase is found.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
 enum Key {
-    Word(u32),
-    Stem(u32),
-    Character(u32),
+    Word(u64),
+    Stem(u64),
+    Character(u64),
     Sign(u8),
 }
 
 impl Phrases {
     /// Phrases in lower case, none empty; `is_stem` tells of which any ending is welcome.
     pub(super) fn new(phrases: &[String], is_stem: impl Fn(usize) -> bool) -> Self {
-        let mut by_key: HashMap<Key, Vec<(usize, usize)>> = HashMap::new();
+        let mut by_key: HashMap<Key, Vec<(usize, usize, usize)>> = HashMap::new();
         for (place, phrase) in phrases.iter().enumerate() {
-            if let Some((key, key_bytes)) = Key::of(phrase, is_stem(place)) {
-                by_key.entry(key).or_default().push((place, key_bytes));
+            if let Some((key, key_bytes, vouched)) = Key::of(phrase, is_stem(place)) {
+                by_key.entry(key).or_default().push((place, key_bytes, vouched));
             }
         }
         let mut listed = Vec::with_capacity(phrases.len());
@@ -70,12 +57,13 @@ impl Phrases {
         let mut sorted: Vec<_> = by_key.into_iter().collect();
         sorted.sort_unstable_by_key(|(key, _)| *key);
         for (key, mut places) in sorted {
-            places.sort_by_key(|(place, _)| std::cmp::Reverse(phrases[*place].len()));
+            places.sort_by_key(|(place, ..)| std::cmp::Reverse(phrases[*place].len()));
             let first = listed.len();
-            listed.extend(places.into_iter().map(|(place, key_bytes)| Listed {
+            listed.extend(places.into_iter().map(|(place, key_bytes, vouched)| Listed {
                 telling: phrases[place].as_bytes().get(key_bytes + 1).copied(),
                 phrase: phrases[place].as_bytes().into(),
                 key_bytes,
+                vouched,
                 place,
             }));
             let range = first..listed.len();
@@ -90,46 +78,28 @@ impl Phrases {
         Self { listed, words, stems, characters, signs }
     }
 
-    /// Walks over `text` and offers what it finds as (start, end, place), the longest first; `take`
-    /// answers where to go on, or `None` to be offered a shorter one.
-    pub(super) fn scan(&self, text: &str, take: &mut impl FnMut(usize, usize, usize) -> Option<usize>) {
-        let bytes = text.as_bytes();
-        let mut at = 0;
-        while let Some(&byte) = bytes.get(at) {
-            if LOWER[usize::from(byte)] != 0 {
-                let (word, stem, end) = hash_word(bytes, at);
-                at = self
-                    .offer(bytes, at, self.words.get(word), take)
-                    .or_else(|| self.offer(bytes, at, self.stems.get(stem?), take))
-                    .unwrap_or(end);
-            } else if byte == b' ' {
-                at += 1;
-            } else if byte.is_ascii() {
-                let range = self.signs[usize::from(byte)].clone();
-                at = self.offer(bytes, at, range, take).unwrap_or(at + 1);
-            } else {
-                at = self.beyond_ascii(text, at, take);
+    /// Offers what begins at `token` of `bytes` as (start, end, place), the longest first, until `take`
+    /// accepts one.
+    pub(super) fn find(
+        &self,
+        bytes: &[u8],
+        token: Token,
+        take: &mut impl FnMut(usize, usize, usize) -> bool,
+    ) {
+        match token {
+            Token::Word(word) => {
+                let is_found = self.offer(bytes, word.start, self.words.get(word.key), take);
+                if let (false, Some(stem)) = (is_found, word.stem()) {
+                    self.offer(bytes, word.start, self.stems.get(stem), take);
+                }
+            }
+            Token::Sign(at) => {
+                self.offer(bytes, at, self.signs[usize::from(bytes[at])].clone(), take);
+            }
+            Token::Wide(at, c) => {
+                self.offer(bytes, at, self.characters.get(u64::from(u32::from(c))), take);
             }
         }
-    }
-
-    fn beyond_ascii(
-        &self,
-        text: &str,
-        at: usize,
-        take: &mut impl FnMut(usize, usize, usize) -> Option<usize>,
-    ) -> usize {
-        let bytes = text.as_bytes();
-        let Some(c) = text.get(at..).and_then(|rest| rest.chars().next()) else { return at + 1 };
-        let next = at + c.len_utf8();
-        if is_unspaced(c) {
-            let found = self.characters.get(hash(&bytes[at..next]));
-            return self.offer(bytes, at, found, take).unwrap_or(next);
-        }
-        let (word, stem, end) = hash_wide_word(text, at);
-        self.offer(bytes, at, self.words.get(word), take)
-            .or_else(|| self.offer(bytes, at, self.stems.get(stem?), take))
-            .unwrap_or(end.max(next))
     }
 
     fn offer(
@@ -137,17 +107,20 @@ impl Phrases {
         bytes: &[u8],
         at: usize,
         among: Range<usize>,
-        take: &mut impl FnMut(usize, usize, usize) -> Option<usize>,
-    ) -> Option<usize> {
-        self.listed[among].iter().find_map(|listed| {
-            if let Some(byte) = listed.telling
-                && bytes.get(at + listed.key_bytes + 1).map(u8::to_ascii_lowercase) != Some(byte)
-            {
-                return None;
+        take: &mut impl FnMut(usize, usize, usize) -> bool,
+    ) -> bool {
+        self.listed[among].iter().any(|listed| {
+            // Bits of case are left out: this only has to tell most others apart.
+            if listed.telling.is_some_and(|byte| {
+                bytes.get(at + listed.key_bytes + 1).is_none_or(|here| (here ^ byte) & 0xDF != 0)
+            }) {
+                return false;
             }
             let end = at + listed.phrase.len();
-            let is_here = bytes.get(at..end).is_some_and(|here| is_lower_of(&listed.phrase, here));
-            if is_here { take(at, end, listed.place) } else { None }
+            let unsure = listed.vouched;
+            let is_here =
+                bytes.get(at + unsure..end).is_some_and(|here| is_lower_of(&listed.phrase[unsure..], here));
+            is_here && take(at, end, listed.place)
         })
     }
 }
@@ -158,71 +131,33 @@ fn is_lower_of(lower: &[u8], text: &[u8]) -> bool {
 }
 
 impl Key {
-    /// The key of a phrase and the length of what it is made from.
-    fn of(phrase: &str, is_stem: bool) -> Option<(Self, usize)> {
+    /// The key of a phrase, how many bytes it is made from, and how many of them it vouches for.
+    fn of(phrase: &str, is_stem: bool) -> Option<(Self, usize, usize)> {
         let first = phrase.chars().next()?;
         let bytes = phrase.as_bytes();
-        if is_unspaced(first) {
-            let length = first.len_utf8();
-            return Some((Self::Character(hash(&bytes[..length])), length));
+        if !first.is_ascii() {
+            return Some((Self::Character(u64::from(u32::from(first))), first.len_utf8(), first.len_utf8()));
         }
-        let (word, stem, end) = match first {
-            _ if LOWER[usize::from(bytes[0])] != 0 => hash_word(bytes, 0),
-            _ if first.is_ascii() => return Some((Self::Sign(bytes[0]), 1)),
-            _ => hash_wide_word(phrase, 0),
-        };
+        if !is_word(bytes[0]) {
+            return Some((Self::Sign(bytes[0]), 1, 1));
+        }
+        let word = Word::at(bytes, 0);
         // Only where the whole phrase is one word may the ending follow within that word.
-        if is_stem && end == bytes.len() {
-            stem.map(|hash| (Self::Stem(hash), STEM_BYTES))
+        if is_stem && word.end == bytes.len() {
+            word.stem().map(|key| (Self::Stem(key), STEM_BYTES, STEM_BYTES))
         } else {
-            Some((Self::Word(word), end))
+            Some((Self::Word(word.key), word.end, word.vouched()))
         }
     }
-}
-
-/// FNV-1a, 32 bits: one multiplication a byte, and spread enough for some thousand keys.
-const BASIS: u32 = 0x811C_9DC5;
-const fn step(hash: u32, byte: u8) -> u32 {
-    (hash ^ byte as u32).wrapping_mul(0x0100_0193)
-}
-
-fn hash(bytes: &[u8]) -> u32 {
-    bytes.iter().fold(BASIS, |hash, byte| step(hash, *byte))
-}
-
-/// The hash of the ASCII word at `at` in lower case, that of its first bytes where it is long enough to
-/// hold a stem, and its end.
-fn hash_word(bytes: &[u8], at: usize) -> (u32, Option<u32>, usize) {
-    let (mut hash, mut stem) = (BASIS, None);
-    let mut length = 0;
-    for byte in &bytes[at..] {
-        let low = LOWER[usize::from(*byte)];
-        if low == 0 {
-            break;
-        }
-        hash = step(hash, low);
-        length += 1;
-        if length == STEM_BYTES {
-            stem = Some(hash);
-        }
-    }
-    (hash, stem, at + length)
-}
-
-/// The same for a word of a script beyond ASCII that sets spaces.
-fn hash_wide_word(text: &str, at: usize) -> (u32, Option<u32>, usize) {
-    let length: usize = text[at..]
-        .chars()
-        .take_while(|c| !c.is_ascii() && !is_unspaced(*c) && (c.is_alphanumeric() || is_mark(*c)))
-        .map(char::len_utf8)
-        .sum();
-    let word = &text.as_bytes()[at..at + length];
-    (hash(word), word.get(..STEM_BYTES).map(hash), at + length)
 }
 
 /// Vowel signs of Indic scripts and the like, which are no letters of their own.
 const fn is_mark(c: char) -> bool {
     matches!(c, '\u{300}'..='\u{36F}' | '\u{591}'..='\u{5C7}' | '\u{610}'..='\u{65F}' | '\u{900}'..='\u{DFF}')
+}
+
+const fn is_word(byte: u8) -> bool {
+    byte.is_ascii_alphanumeric() || byte == b'_'
 }
 
 /// Whether `c` is of a script that sets no spaces between words: kana, Han, Hangul.
@@ -234,61 +169,59 @@ pub(super) const fn is_unspaced(c: char) -> bool {
 /// meets another, a word ends.
 pub(super) fn joins(text: &str, at: usize) -> bool {
     let bytes = text.as_bytes();
-    match (at.checked_sub(1).map(|before| bytes[before]), bytes.get(at)) {
-        (None, _) | (_, None) => false,
-        (Some(left), Some(&right)) if left.is_ascii() && right.is_ascii() => {
-            LOWER[usize::from(left)] != 0 && LOWER[usize::from(right)] != 0
-        }
-        _ => {
-            let is_word = |c: char| (c.is_alphanumeric() || is_mark(c) || c == '_') && !is_unspaced(c);
-            let (before, after) = text.split_at(at);
-            before.chars().next_back().is_some_and(is_word) && after.chars().next().is_some_and(is_word)
-        }
+    let (Some(left), Some(right)) = (at.checked_sub(1).map(|before| bytes[before]), bytes.get(at)) else {
+        return false;
+    };
+    if left.is_ascii() && right.is_ascii() {
+        return is_word(left) && is_word(*right);
     }
+    let is_word = |c: char| (c.is_alphanumeric() || is_mark(c) || c == '_') && !is_unspaced(c);
+    let (before, after) = text.split_at(at);
+    before.chars().next_back().is_some_and(is_word) && after.chars().next().is_some_and(is_word)
 }
 
 /// Where the word that goes on at `at` ends.
 pub(super) fn word_end(bytes: &[u8], at: usize) -> usize {
-    let is_part = |byte: &u8| LOWER[usize::from(*byte)] != 0 || !byte.is_ascii();
+    let is_part = |byte: &u8| is_word(*byte) || !byte.is_ascii();
     bytes[at..].iter().position(|byte| !is_part(byte)).map_or(bytes.len(), |length| at + length)
 }
 
-/// Ranges by hash, open addressing at most half full.
+/// Ranges by key, open addressing at most half full.
 #[derive(Debug)]
 struct Table {
     slots: Vec<Slot>,
-    mask: usize,
+    bits: u32,
 }
 
 #[derive(Clone, Debug, Default)]
 struct Slot {
-    hash: u32,
+    key: u64,
     range: Range<u32>,
 }
 
 impl Table {
-    fn new(keyed: &[(u32, Range<usize>)]) -> Self {
-        let mask = (keyed.len() * 2).next_power_of_two().max(16) - 1;
-        let mut slots = vec![Slot::default(); mask + 1];
-        for (hash, range) in keyed {
-            let mut place = *hash as usize & mask;
+    fn new(keyed: &[(u64, Range<usize>)]) -> Self {
+        let bits = (keyed.len() * 2).max(16).next_power_of_two().trailing_zeros();
+        let mut slots = vec![Slot::default(); 1 << bits];
+        for (key, range) in keyed {
+            let mut place = slot_of(*key, bits);
             while !slots[place].range.is_empty() {
-                place = (place + 1) & mask;
+                place = (place + 1) % slots.len();
             }
-            slots[place] = Slot { hash: *hash, range: range.start as u32..range.end as u32 };
+            slots[place] = Slot { key: *key, range: range.start as u32..range.end as u32 };
         }
-        Self { slots, mask }
+        Self { slots, bits }
     }
 
-    /// The range of `hash`, empty where there is none.
-    fn get(&self, hash: u32) -> Range<usize> {
-        let mut place = hash as usize & self.mask;
+    /// The range of `key`, empty where there is none.
+    fn get(&self, key: u64) -> Range<usize> {
+        let mut place = slot_of(key, self.bits);
         loop {
             let slot = &self.slots[place];
-            if slot.hash == hash || slot.range.is_empty() {
+            if slot.key == key || slot.range.is_empty() {
                 return slot.range.start as usize..slot.range.end as usize;
             }
-            place = (place + 1) & self.mask;
+            place = (place + 1) & (self.slots.len() - 1);
         }
     }
 }
@@ -296,15 +229,18 @@ impl Table {
 #[cfg(test)]
 mod tests {
     use super::Phrases;
+    use crate::classify::tokens::walk;
 
     fn found(phrases: &[&str], text: &str) -> Vec<(usize, String)> {
         let list: Vec<String> =
             phrases.iter().map(|phrase| phrase.trim_end_matches('*').to_owned()).collect();
-        let is_stem = |place: usize| phrases[place].ends_with('*');
+        let all = Phrases::new(&list, |place| phrases[place].ends_with('*'));
         let mut found = Vec::new();
-        Phrases::new(&list, is_stem).scan(text, &mut |start, end, place| {
-            found.push((start, list[place].clone()));
-            Some(end)
+        walk(text, &mut |token| {
+            all.find(text.as_bytes(), token, &mut |start, _, place| {
+                found.push((start, list[place].clone()));
+                true
+            });
         });
         found
     }
@@ -315,10 +251,13 @@ mod tests {
         assert_eq!(found(&phrases, "Write A Poem"), [(0, "write a poem".to_owned())]);
         assert_eq!(found(&phrases, "rewrite, write an ode"), [(9, "write a".to_owned())]);
         let list: Vec<String> = phrases.iter().map(|phrase| (*phrase).to_owned()).collect();
+        let all = Phrases::new(&list, |_| false);
         let mut offered = Vec::new();
-        Phrases::new(&list, |_| false).scan("write a poem", &mut |_, end, place| {
-            offered.push(place);
-            (place == 0).then_some(end)
+        walk("write a poem", &mut |token| {
+            all.find(b"write a poem", token, &mut |_, _, place| {
+                offered.push(place);
+                place == 0
+            });
         });
         assert_eq!(offered, [1, 2, 0]);
     }

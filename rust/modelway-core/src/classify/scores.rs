@@ -33,6 +33,7 @@ impl Scores {
     }
 
     /// All points of a class, with what is beyond enough cut down.
+    #[inline]
     pub(super) fn points(&self, task: TaskClass) -> f32 {
         let sum = self.words[task.index()] + self.structure[task.index()];
         if sum > ENOUGH { (ENOUGH + (sum - ENOUGH) * BEYOND_ENOUGH).min(MOST) } else { sum }

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 
 from modelway.backends.base import ChatCall, Deadlines, ServedModel
 from modelway.backends.ollama import OllamaBackend
-from modelway.backends.ollama_request import left_out
+from modelway.backends.ollama.request import left_out
 from modelway.events import BackendEvent
 from modelway.pools import PoolManager
 

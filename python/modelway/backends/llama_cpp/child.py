@@ -12,11 +12,11 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Self
 
-from modelway.backends.refusals import clean
+from modelway.backends.wire.refusals import clean
 from modelway.errors import BackendError
 from modelway.origin import Origin
 
-_WORKER = Path(__file__).with_name("llama_worker.py")
+_WORKER = Path(__file__).with_name("worker.py")
 #: How long a child may take to end by itself.
 _STOP_S = 2.0
 #: The end of what it wrote to standard error, for the message when it dies.

@@ -12,9 +12,9 @@ from contextlib import asynccontextmanager
 from typing import Protocol
 
 from modelway.backends.base import Deadlines
-from modelway.backends.lines import MAX_RECORD_BYTES, Framer, RecordTooLong
-from modelway.backends.records import parse
-from modelway.backends.refusals import clean, refusal, reported
+from modelway.backends.wire.lines import MAX_RECORD_BYTES, Framer, RecordTooLong
+from modelway.backends.wire.records import parse
+from modelway.backends.wire.refusals import clean, refusal, reported
 from modelway.errors import BackendError
 from modelway.events import BackendEvent, Ended
 from modelway.origin import Origin

@@ -9,12 +9,12 @@ from contextlib import aclosing
 from typing import Any
 
 from modelway.backends.base import ChatCall, Deadlines, ServedModel
-from modelway.backends.exchange import sent
-from modelway.backends.lines import SseFramer
-from modelway.backends.openai_answer import OpenAIAnswer
-from modelway.backends.openai_request import Dialect, chat_body, left_out
-from modelway.backends.records import count, encode, mapping, objects, parse_object, text
-from modelway.backends.refusals import refusal
+from modelway.backends.openai_compat.answer import OpenAIAnswer
+from modelway.backends.openai_compat.request import Dialect, chat_body, left_out
+from modelway.backends.wire.exchange import sent
+from modelway.backends.wire.lines import SseFramer
+from modelway.backends.wire.records import count, encode, mapping, objects, parse_object, text
+from modelway.backends.wire.refusals import refusal
 from modelway.events import BackendEvent
 from modelway.origin import Origin
 from modelway.pools import ConnectionPool, PoolManager

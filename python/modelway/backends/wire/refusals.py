@@ -9,7 +9,7 @@ from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
 from typing import Any
 
-from modelway.backends.records import parse
+from modelway.backends.wire.records import parse
 from modelway.errors import BackendError
 from modelway.origin import Origin
 

@@ -8,8 +8,8 @@ from uuid import uuid4
 
 import orjson
 
-from modelway.backends.records import count, mapping, objects, parse_object, text
-from modelway.backends.refusals import clean, reported
+from modelway.backends.wire.records import count, mapping, objects, parse_object, text
+from modelway.backends.wire.refusals import clean, reported
 from modelway.events import BackendEvent, Ended, TextDelta, ThinkingDelta, ToolCallDelta, Usage
 from modelway.origin import Origin
 

@@ -14,12 +14,12 @@ from contextlib import aclosing
 from typing import Any
 
 from modelway.backends.base import ChatCall, Deadlines, ServedModel
-from modelway.backends.exchange import sent
-from modelway.backends.lines import LineFramer
-from modelway.backends.ollama_answer import OllamaAnswer
-from modelway.backends.ollama_request import chat_body, left_out
-from modelway.backends.records import count, encode, mapping, objects, parse_object, text
-from modelway.backends.refusals import refusal
+from modelway.backends.ollama.answer import OllamaAnswer
+from modelway.backends.ollama.request import chat_body, left_out
+from modelway.backends.wire.exchange import sent
+from modelway.backends.wire.lines import LineFramer
+from modelway.backends.wire.records import count, encode, mapping, objects, parse_object, text
+from modelway.backends.wire.refusals import refusal
 from modelway.errors import BackendError
 from modelway.events import BackendEvent, ModelLoading
 from modelway.origin import Origin

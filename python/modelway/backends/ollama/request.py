@@ -10,7 +10,7 @@ from collections.abc import Iterator, Mapping
 from typing import Any
 
 from modelway.backends.base import ChatCall
-from modelway.backends.records import parse
+from modelway.backends.wire.records import parse
 from modelway.origin import Origin
 
 _OPTIONS = {

@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Any
 
-from modelway.backends.records import count, mapping, objects, parse_object, text
-from modelway.backends.refusals import reported
+from modelway.backends.wire.records import count, mapping, objects, parse_object, text
+from modelway.backends.wire.refusals import reported
 from modelway.events import BackendEvent, Ended, TextDelta, ThinkingDelta, ToolCallDelta, Usage
 from modelway.origin import Origin
 

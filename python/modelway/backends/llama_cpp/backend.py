@@ -14,9 +14,9 @@ from pathlib import Path
 from typing import NamedTuple
 
 from modelway.backends.base import ChatCall, Deadlines, ServedModel
-from modelway.backends.llama_child import EngineOptions, LlamaChild
+from modelway.backends.llama_cpp.child import EngineOptions, LlamaChild
 from modelway.backends.openai_compat import OpenAICompatBackend
-from modelway.backends.openai_request import left_out
+from modelway.backends.openai_compat.request import left_out
 from modelway.errors import BackendError
 from modelway.events import BackendEvent, ModelLoading
 from modelway.origin import Origin

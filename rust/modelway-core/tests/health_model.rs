@@ -1,0 +1,177 @@
+//! The circuit breaker against an obvious model of it, over random histories.
+//!
+//! The model keeps only what the rules are written in: until when nobody may come, who probes, how many
+//! hard failures came in a row. Whether the model of a language model may be asked follows from these.
+
+mod support;
+
+use modelway_core::{HealthPolicy, Millis, ModelHealth, OutcomeKind, RequestOutcome};
+use proptest::prelude::*;
+use support::cases;
+
+/// One thing that happens.
+#[derive(Clone, Debug)]
+enum Step {
+    /// Somebody wants to ask.
+    Begin,
+    /// The n-th request under way (counted round) ends.
+    End(usize, OutcomeKind),
+    /// Somebody who asked without beginning reports.
+    Report(OutcomeKind),
+    /// Time passes.
+    Wait(Millis),
+}
+
+fn step() -> impl Strategy<Value = Step> {
+    let kind = || {
+        prop_oneof![
+            4 => Just(OutcomeKind::Connect),
+            2 => Just(OutcomeKind::Success),
+            2 => proptest::sample::select(OutcomeKind::ALL),
+        ]
+    };
+    prop_oneof![
+        4 => Just(Step::Begin),
+        5 => (0_usize..8, kind()).prop_map(|(which, kind)| Step::End(which, kind)),
+        1 => kind().prop_map(Step::Report),
+        3 => proptest::sample::select(vec![0, 1, 999, 1_000, 2_499, 2_500, 5_000, 60_000, 179_999, 180_000])
+            .prop_map(Step::Wait),
+    ]
+}
+
+/// What the rules say, in their own words.
+#[derive(Debug, Default)]
+struct Rules {
+    now: Millis,
+    newest: u64,
+    /// Requests under way.
+    running: Vec<u64>,
+    is_broken: bool,
+    /// While broken: before this nobody may come.
+    not_before: Millis,
+    /// While broken: how often it opened in a row.
+    openings: u32,
+    /// While broken: who probes, and until when it is waited for.
+    probe: Option<(u64, Millis)>,
+    failures_in_row: u32,
+    /// What began before this says nothing of the present state.
+    oldest_heard: u64,
+    held_until: Millis,
+}
+
+impl Rules {
+    fn may_ask(&self) -> bool {
+        let is_probed = self.probe.is_some_and(|(_, lease_ends)| self.now < lease_ends);
+        self.now >= self.held_until && (!self.is_broken || (self.now >= self.not_before && !is_probed))
+    }
+
+    fn begin(&mut self) {
+        self.newest += 1;
+        self.running.push(self.newest);
+        self.held_until = 0;
+        if self.is_broken {
+            self.probe = Some((self.newest, self.now + HealthPolicy::PROBE_LEASE_MS));
+        }
+    }
+
+    fn end(&mut self, attempt: Option<u64>, kind: OutcomeKind) {
+        let is_late = attempt.is_some_and(|number| number < self.oldest_heard);
+        if kind.holds() && !is_late {
+            let long = matches!(kind, OutcomeKind::Missing | OutcomeKind::Unauthorized);
+            self.held_until = self.held_until.max(self.now + if long { 60_000 } else { 1_000 });
+        }
+        if self.is_broken {
+            let may_judge = match attempt {
+                Some(number) => self.probe.is_some_and(|(probe, _)| probe == number),
+                None => self.probe.is_some() || self.now >= self.not_before,
+            };
+            if may_judge {
+                self.probe = None;
+                if kind == OutcomeKind::Success {
+                    (self.is_broken, self.failures_in_row) = (false, 0);
+                    self.oldest_heard = self.oldest_heard.max(attempt.unwrap_or(0));
+                } else if kind.is_hard() {
+                    self.openings += 1;
+                    self.open(attempt);
+                }
+            }
+        } else if !is_late {
+            if kind == OutcomeKind::Success {
+                self.failures_in_row = 0;
+            } else if kind.is_hard() {
+                self.failures_in_row += 1;
+                if self.failures_in_row >= 5 {
+                    (self.is_broken, self.openings) = (true, 0);
+                    self.open(attempt);
+                }
+            }
+        }
+    }
+
+    /// With no chance the delay is half of 5 s doubled for each opening, and of at most 300 s.
+    fn open(&mut self, attempt: Option<u64>) {
+        let full = (0..self.openings).fold(5_000, |delay: Millis, _| (delay * 2).min(300_000));
+        self.not_before = self.now + full / 2;
+        self.oldest_heard = self.oldest_heard.max(attempt.map_or(0, |number| number + 1));
+    }
+}
+
+fn ended(kind: OutcomeKind) -> RequestOutcome {
+    RequestOutcome { kind, ttft_ms: None, duration_ms: None, tokens: None, retry_after_s: None }
+}
+
+proptest! {
+    #![proptest_config(cases(2_000))]
+
+    #[test]
+    fn health_does_what_the_rules_say(steps in proptest::collection::vec(step(), 1..80)) {
+        let policy = HealthPolicy::default();
+        let mut health = ModelHealth::default();
+        let mut rules = Rules::default();
+        for step in steps {
+            match step {
+                Step::Wait(ms) => rules.now += ms,
+                Step::Begin => {
+                    let may_ask = rules.may_ask();
+                    prop_assert_eq!(health.begin(rules.newest + 1, rules.now).is_ok(), may_ask);
+                    if may_ask {
+                        rules.begin();
+                    }
+                }
+                Step::End(which, kind) => {
+                    if !rules.running.is_empty() {
+                        let attempt = rules.running.remove(which % rules.running.len());
+                        health.record(Some(attempt), &ended(kind), &policy, rules.now, 0.0);
+                        rules.end(Some(attempt), kind);
+                    }
+                }
+                Step::Report(kind) => {
+                    health.record(None, &ended(kind), &policy, rules.now, 0.0);
+                    rules.end(None, kind);
+                }
+            }
+            let seen = health.snapshot(rules.now);
+            prop_assert_eq!(seen.available, rules.may_ask(), "{:?}", rules);
+            prop_assert_eq!(seen.state == "closed", !rules.is_broken);
+            prop_assert_eq!(seen.state == "open", rules.is_broken && rules.now < rules.not_before);
+            prop_assert_eq!(seen.retry_in_ms.is_some(), !seen.available);
+            if let Some(wait) = seen.retry_in_ms {
+                prop_assert!(wait > 0 && wait <= 300_000);
+            }
+        }
+    }
+
+    #[test]
+    fn a_healthy_model_counts_every_outcome_that_says_something(
+        kinds in proptest::collection::vec(proptest::sample::select(OutcomeKind::ALL), 0..40),
+    ) {
+        let mut health = ModelHealth::default();
+        for kind in &kinds {
+            health.record(None, &ended(*kind), &HealthPolicy::default(), 0, 0.0);
+        }
+        let count = |wanted: &dyn Fn(&OutcomeKind) -> bool| kinds.iter().filter(|kind| wanted(kind)).count() as u64;
+        let seen = health.snapshot(0);
+        prop_assert_eq!(seen.successes, count(&|kind| *kind == OutcomeKind::Success));
+        prop_assert_eq!(seen.failures, count(&|kind| kind.is_hard() || kind.holds()));
+    }
+}

@@ -1,0 +1,241 @@
+"""Selection and chains, slow and obvious: written from the rules, not from the code.
+
+The rules (docs/decisions.md and the comments of select.rs, fallback.rs and table.rs say the same):
+
+- A name means a task or a model; a model is meant by its id, an alias, or its id without ``:latest``.
+- What follows a task or a model is what its chain says, in order; then what the names in it lead to, and so on. A
+  task stands for its default model and leads on to that model's own chain too. No model comes twice.
+- Candidates: the model that the caller named and what follows it; then for the class the default, its chain,
+  models that are good at it, the others, those that are bad at it. What is equal so far is ordered by licence,
+  cost and time to the first token, then as configured.
+- A candidate that is not on this machine, lacks what the request needs, is too short for it, or is out of order
+  is passed over. The first that is left serves, the others follow.
+"""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+from routing_cases import Case
+
+TASKS = ("quick", "deep", "code", "math", "creative", "tool_use", "embedding", "general")
+LICENSES = ("permissive", "copyleft", "restricted", "proprietary", "unknown")
+COSTS = ("free", "low", "medium", "high")
+HARD = ("connect", "reset", "timeout", "server_error", "malformed", "empty", "interrupted")
+HOLDING = ("rate_limited", "busy", "missing", "unauthorized")
+#: Why a first choice was passed over, as the reason of the decision.
+REASON_OF = {
+    "external": "privacy",
+    "lan": "privacy",
+    "tools": "capability",
+    "images": "capability",
+    "context_length": "context_length",
+    "unavailable": "fallback",
+}
+
+
+def unique(items: list[str]) -> list[str]:
+    return list(dict.fromkeys(items))
+
+
+def models_of(case: Case) -> dict[str, Case]:
+    models = [{"id": model} if isinstance(model, str) else model for model in case["models"]]
+    return {model["id"]: model for model in models}
+
+
+def model_called(case: Case, name: str) -> str | None:
+    models = models_of(case)
+    if name in models:
+        return name
+    for model in models.values():
+        if name in model.get("aliases", ()):
+            return str(model["id"])
+    return f"{name}:latest" if f"{name}:latest" in models else None
+
+
+def first_model(case: Case, name: str) -> str | None:
+    """The model that a task or a model's name stands for."""
+    if name in TASKS:
+        default = case.get("defaults", {}).get(name)
+        return None if default is None else model_called(case, default)
+    return model_called(case, name)
+
+
+def written_chain(case: Case, name: str) -> list[str]:
+    """What the configuration writes behind a task or a model, under whichever of its names."""
+    for start, links in case.get("fallbacks", {}).items():
+        same_model = name not in TASKS and start not in TASKS and first_model(case, start) == first_model(case, name)
+        if start == name or same_model:
+            return list(links)
+    return []
+
+
+def followers(case: Case, start: str) -> list[str]:
+    """The models that follow the first choice of a task or a model."""
+
+    def with_own_model(name: str) -> list[str]:
+        own = first_model(case, name)
+        return [name] if own is None else [name, own]
+
+    def key(name: str) -> str:
+        return name if name in TASKS else str(first_model(case, name))
+
+    reached: list[str] = []
+    seen: set[str] = set()
+    level = with_own_model(start)
+    while level:
+        fresh = []
+        for name in level:
+            if key(name) not in seen:
+                seen.add(key(name))
+                fresh.append(name)
+        links = [link for name in fresh for link in written_chain(case, name)]
+        reached += links
+        level = [name for link in links for name in with_own_model(link)]
+    models = [first_model(case, link) for link in reached]
+    return unique([model for model in models if model is not None and model != first_model(case, start)])
+
+
+def fallback_chain(case: Case, name: str) -> list[str]:
+    """A model without a chain of its own follows the chains of the classes that it is the default of."""
+    if name in TASKS or written_chain(case, name):
+        return followers(case, name)
+    model = model_called(case, name)
+    served = [task for task in TASKS if first_model(case, task) == model]
+    return unique([follower for task in served for follower in followers(case, task)])
+
+
+def for_class(case: Case, task: str) -> list[str]:
+    default = first_model(case, task)
+    chain = followers(case, task)
+    models = models_of(case)
+
+    def rank(name: str) -> tuple[int, int]:
+        if name == default:
+            return (0, 0)
+        if name in chain:
+            return (1, chain.index(name))
+        if task in models[name].get("strengths", ()):
+            return (2, 0)
+        return (4, 0) if task in models[name].get("weaknesses", ()) else (3, 0)
+
+    def merit(name: str) -> tuple[int, int, float]:
+        model = models[name]
+        license_place = LICENSES.index(model.get("license", "unknown"))
+        return (license_place, COSTS.index(model.get("cost", "free")), model.get("ttft_ms", float("inf")))
+
+    return sorted(models, key=lambda name: (rank(name), merit(name), list(models).index(name)))
+
+
+def passed_over(model: Case, request: Case, down: set[str]) -> str | None:
+    tokens = request["context_tokens"]
+    checks = {
+        "external": model.get("location") == "external",
+        "lan": model.get("location") == "lan",
+        "tools": request.get("tools", False) and not model.get("tools", False),
+        "images": request.get("images", 0) > 0 and not model.get("vision", False),
+        "context_length": "context" in model and model["context"] < tokens,
+        "unavailable": model["id"] in down,
+    }
+    return next((why for why, applies in checks.items() if applies), None)
+
+
+def select(case: Case, request: Case, read: tuple[str, str], down: set[str]) -> Case:
+    """The decision as a row writes it. ``read`` is (task, reason) as the classifier reads the prompt; ``request``
+    holds its length in ``context_tokens``."""
+    models = models_of(case)
+    if not models:
+        return {"error": "no_models"}
+    named = request.get("model")
+    explicit = None if named is None else model_called(case, named)
+    if named is not None and explicit is None:
+        return {"error": "unknown_model"}
+    if request.get("task") == "embedding":
+        return {"error": "embedding"}
+    if "task" in request:
+        task, reason = request["task"], "explicit_task"
+    elif request.get("tools"):
+        task, reason = "tool_use", "structure"
+    else:
+        task, reason = read
+    candidates = for_class(case, task)
+    if explicit is not None:
+        reason = "explicit_model"
+        candidates = unique([explicit, *followers(case, explicit), *candidates])
+    why = {name: passed_over(models[name], request, down) for name in candidates}
+    left = [name for name in candidates if why[name] is None]
+    rejected = [[name, why[name]] for name in candidates if why[name] is not None]
+    if not left:
+        too_short = [models[name]["context"] for name in candidates if why[name] == "context_length"]
+        if too_short and "unavailable" not in why.values():
+            return {"error": "context_too_long", "needed": request["context_tokens"], "longest": max(too_short)}
+        return {"error": "none_left", "rejected": rejected}
+    if left[0] != candidates[0]:
+        reason = REASON_OF[str(why[candidates[0]])]
+    return {"model": left[0], "reason": reason, "chain": left[1:], "rejected": rejected}
+
+
+def out_of_order(outcomes: list[tuple[str, str]]) -> set[str]:
+    """Which models are left alone right after these (model, outcome kind), nothing having been waited for."""
+    down = set()
+    for model in {model for model, _ in outcomes}:
+        failures_in_row = 0
+        for kind in [kind for name, kind in outcomes if name == model]:
+            if kind == "success":
+                failures_in_row = 0
+            elif kind in HARD:
+                failures_in_row += 1
+            if kind in HOLDING or failures_in_row == 5:
+                down.add(model)
+    return down
+
+
+class Faults(NamedTuple):
+    """What keeps a table from being built: places with a name or link that means nothing, and chains in a circle."""
+
+    paths: set[str]
+    on_cycles: set[str]
+
+
+def faults(case: Case) -> Faults:
+    paths = set()
+    links_of: dict[str, list[str]] = {}
+    entry_of: dict[str, str] = {}
+
+    def meaning(name: str) -> str | None:
+        """One spelling for each task and model; None: nothing is called so."""
+        return f"task {name}" if name in TASKS else model_called(case, name)
+
+    def is_served(task: str) -> bool:
+        strong = any(task in model.get("strengths", ()) for model in models_of(case).values())
+        return strong or task in case.get("defaults", {})
+
+    for start, links in case.get("fallbacks", {}).items():
+        path = f"fallbacks.{start}"
+        origin = meaning(start)
+        if origin is None:
+            paths.add(path)
+            continue
+        good = []
+        for place, link in enumerate(links):
+            if meaning(link) is None or (link in TASKS and not is_served(link)):
+                paths.add(f"{path}[{place}]")
+            else:
+                good.append(str(meaning(link)))
+        if origin in entry_of:
+            paths.add(path)
+            continue
+        entry_of[origin] = path
+        links_of[origin] = good
+
+    def reachable(start: str) -> set[str]:
+        found: set[str] = set()
+        waiting = list(links_of.get(start, ()))
+        while waiting:
+            name = waiting.pop()
+            if name not in found:
+                found.add(name)
+                waiting += links_of.get(name, ())
+        return found
+
+    return Faults(paths, {path for origin, path in entry_of.items() if origin in reachable(origin)})

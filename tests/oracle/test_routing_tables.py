@@ -1,0 +1,70 @@
+"""The tables of chains and decisions, each row held against the core and against the slow twin."""
+
+from __future__ import annotations
+
+import pytest
+import slow_select
+from routing_cases import Case, config_of, decided, rows
+
+import modelway as mw
+
+CHAINS = rows("chains")
+GOOD_CHAINS = [row for row in CHAINS if "chains" in row]
+BAD_CHAINS = [row for row in CHAINS if "errors" in row]
+DECISIONS = rows("decisions")
+
+
+def row_id(row: Case) -> str:
+    return str(row["id"])
+
+
+@pytest.mark.parametrize("row", GOOD_CHAINS, ids=row_id)
+def test_chain(row: Case) -> None:
+    router = mw.ModelRouter(config_of(row))
+    for name, chain in row["chains"].items():
+        assert router.fallback_chain(name) == tuple(chain), name
+        short = str(mw.TaskClass.parse(name)) if name.lower() in ("codegeneration",) else name
+        assert slow_select.fallback_chain(_short(row), short) == chain, name
+
+
+def _short(row: Case) -> Case:
+    """The row with tasks by their short names, as the twin knows them."""
+
+    def short(name: str) -> str:
+        try:
+            return str(mw.TaskClass.parse(name))
+        except ValueError:
+            return name
+
+    fallbacks = row.get("fallbacks", {})
+    return {**row, "fallbacks": {short(name): [short(link) for link in links] for name, links in fallbacks.items()}}
+
+
+@pytest.mark.parametrize("row", BAD_CHAINS, ids=row_id)
+def test_chain_error(row: Case) -> None:
+    with pytest.raises(mw.ConfigError) as caught:
+        mw.ModelRouter(config_of(row))
+    found = {problem.path: problem.message for problem in caught.value.problems}
+    assert sorted(found) == sorted(error["path"] for error in row["errors"])
+    for error in row["errors"]:
+        assert error["says"] in found[error["path"]]
+        assert f"{error['path']}: " in str(caught.value)
+
+
+@pytest.mark.parametrize("row", DECISIONS, ids=row_id)
+def test_decision(row: Case) -> None:
+    router = mw.ModelRouter(config_of(row))
+    for name in row.get("down", ()):
+        for _ in range(5):
+            router.record_outcome(name, mw.RequestOutcome(False, kind="connect"))
+    asked = mw.RoutingRequest(**row["request"])
+    wanted = {key: row[key] for key in ("error", "needed", "longest", "model", "reason", "chain") if key in row}
+    if "rejected" in row or "error" not in row:
+        wanted["rejected"] = row.get("rejected", [])
+    assert decided(router, asked) == wanted
+    reading = router.classify(asked.prompt)
+    request = {**row["request"], "context_tokens": asked.context_tokens}
+    if asked.task is not None:
+        request["task"] = str(asked.task)
+    read = (str(reading.task), row.get("reason", ""))
+    assert slow_select.select(row, request, read, set(row.get("down", ()))) == wanted

@@ -1,0 +1,150 @@
+"""What holds for the reading of any text."""
+
+from __future__ import annotations
+
+import json
+import unicodedata
+from concurrent.futures import ThreadPoolExecutor
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+import modelway as mw
+
+EVERY_RUN = settings(derandomize=True, deadline=None, max_examples=300, database=None)
+
+# Lone surrogates, controls and unassigned code points included.
+any_text = st.text(st.characters(codec=None, exclude_categories=()), max_size=80)
+pieces = st.one_of(
+    any_text,
+    st.sampled_from(
+        [
+            "write",
+            "a function",
+            "Python",
+            "poem",
+            "x^2 + 1 = 0",
+            "```",
+            "def f():",
+            "函数",
+            "코드",
+            "код",
+            "função",
+            "?",
+        ]
+        + ["weather in", "\u202e", "\x00", "\ud800", "e\u0301", "\u1112\u1161\u11ab", "ﬁx", "ＣＯＤＥ", "🦀", "\n"]
+    ),
+)
+texts = st.lists(pieces, max_size=8).map(" ".join)
+
+KEYWORDS = {"unicorn": "code", "höhe": "math", "vals": "creative"}
+
+
+@pytest.fixture(scope="module")
+def router() -> mw.ModelRouter:
+    routing = {f"{task}_keywords": [word] for word, task in KEYWORDS.items()}
+    return mw.ModelRouter(mw.Config.model_validate({"models": [{"id": "only"}], "routing": routing}))
+
+
+def normal(text: str) -> str:
+    """The form in which words are compared, in Python's own terms."""
+    visible = "".join(c for c in text if c in "\n\r\t" or unicodedata.category(c) not in ("Cc", "Cf"))
+    folded = unicodedata.normalize("NFKC", visible).lower()
+    return "".join(c for c in unicodedata.normalize("NFD", folded) if not "\u0300" <= c <= "\u036f")
+
+
+@EVERY_RUN
+@given(text=texts)
+def test_m04_m05_m07_any_text_has_a_reading(router: mw.ModelRouter, text: str) -> None:
+    reading = router.classify(text)
+    assert sum(reading.scores.values()) == pytest.approx(1.0, abs=1e-5)
+    assert set(reading.scores) == {str(task) for task in mw.TaskClass.all()} - {"embedding"}
+    assert all(0 <= score <= 1 for score in reading.scores.values())
+    assert reading.confidence == reading.scores[str(reading.task)]
+    first, second = sorted(reading.scores.values(), reverse=True)[:2]
+    assert reading.margin == pytest.approx(first - second, abs=1e-6)
+    assert 0 <= reading.complexity <= 1
+    assert json.loads(json.dumps(reading.to_dict()))["task"] == reading.task
+    decision = router.select(text)
+    assert (decision.task, decision.confidence, decision.scores) == (reading.task, reading.confidence, reading.scores)
+
+
+@EVERY_RUN
+@given(text=texts)
+def test_m04_evidence_stands_where_it_says(router: mw.ModelRouter, text: str) -> None:
+    evidence = router.classify(text).evidence
+    for start, end, task, weight in evidence:
+        assert 0 <= start < end <= len(text)
+        assert task in {str(known) for known in mw.TaskClass.all()}
+        assert weight > 0
+    assert [found[0] for found in evidence] == sorted(found[0] for found in evidence)
+
+
+@EVERY_RUN
+@given(before=any_text, word=st.sampled_from([*KEYWORDS]), form=st.sampled_from(["as is", "NFD", "upper", "NFKD"]))
+def test_m04_a_word_is_found_at_its_characters(router: mw.ModelRouter, before: str, word: str, form: str) -> None:
+    written = word.upper() if form == "upper" else word if form == "as is" else unicodedata.normalize(form, word)
+    text = f"{before}. {written} ."
+    found = [(start, end) for start, end, task, _ in router.classify(text).evidence if task == KEYWORDS[word]]
+    place = (len(before) + 2, len(before) + 2 + len(written))
+    assert place in found
+    assert normal(text[slice(*place)]) == normal(word)
+
+
+@pytest.mark.parametrize(
+    ("text", "matched"),
+    [
+        ("please debug it", ["debug"]),
+        ("\ud800\udfff debug", ["debug"]),
+        ("🦀 debug 🦀", ["debug"]),
+        ("de\u200bbug", ["de\u200bbug"]),
+        ("\x00debug\x00", ["debug"]),
+        ("ｄｅｂｕｇ", ["ｄｅｂｕｇ"]),
+        ("unicorn", ["unicorn"]),
+        ("UNICORN", ["UNICORN"]),
+        ("unicorns", []),
+        ("höhe ho\u0308he HÖHE Höher", ["höhe", "ho\u0308he", "HÖHE"]),
+        ("\u1112\u1161\u11b7\u1109\u116e", ["\u1112\u1161\u11b7\u1109\u116e"]),
+        ("함수", ["함수"]),
+    ],
+)
+def test_m04_what_was_matched(router: mw.ModelRouter, text: str, matched: list[str]) -> None:
+    assert [text[start:end] for start, end, _, _ in router.classify(text).evidence] == matched
+
+
+@pytest.mark.parametrize("filler", ["word ", "語", "🦀", "\ud800", "\u202e", "\x00"])
+def test_m02_a_long_text_is_read_at_both_ends_and_positions_stay_right(router: mw.ModelRouter, filler: str) -> None:
+    text = f"Write a Python function. {filler * (1_000_000 // len(filler))}\nRefactor this Python script"
+    reading = router.classify(text)
+    assert reading.task == "code"
+    matched = {text[start:end].lower() for start, end, _, _ in reading.evidence}
+    assert {"python", "function", "refactor", "python script"} <= matched
+
+
+@pytest.mark.parametrize("where", ["head", "tail"])
+def test_m02_the_task_of_a_long_prompt_stands_at_either_end(router: mw.ModelRouter, where: str) -> None:
+    prose = "It rained on the hills and nobody came. " * 5_000
+    asked = "Write a Rust function to parse JSON. "
+    decision = router.select(asked + prose if where == "head" else prose + asked)
+    assert decision.task == "code"
+    assert decision.context_tokens > 40_000, "the whole length counts, not that of the sample"
+
+
+def test_the_same_text_reads_the_same_from_many_threads(router: mw.ModelRouter) -> None:
+    some = [f"write a Python function number {n} or a poem" for n in range(50)]
+    alone = [router.classify(text).to_dict() for text in some]
+    with ThreadPoolExecutor(8) as pool:
+        together = list(pool.map(lambda _: [router.classify(text).to_dict() for text in some], range(16)))
+    assert together == [alone] * 16
+
+
+def test_configured_keywords_add_to_what_is_known() -> None:
+    routing = {"math_keywords": ["sudoku"], "code_keywords": ["unicorn"]}
+    config = mw.Config.model_validate({"models": [{"id": "only"}], "routing": routing})
+    router = mw.ModelRouter(config)
+    assert (
+        router.classify("my unicorn").scores["code"] > mw.ModelRouter(mw.Config()).classify("my unicorn").scores["code"]
+    )
+    assert router.classify("unicorns of unicornia").evidence == (), "whole words only"
+    assert router.classify("sudoku and unicorn").task == "general", "two leads to different classes decide nothing"

@@ -1,0 +1,263 @@
+"""Health through the public API: what each outcome does, when a circuit opens, and how it closes again."""
+
+from __future__ import annotations
+
+import time
+from concurrent.futures import ThreadPoolExecutor
+
+import pytest
+
+import modelway as mw
+
+#: Short enough to wait for, long enough not to be over before a test has looked.
+BACKOFF_MS = 60
+HARD = ("connect", "reset", "timeout", "server_error", "malformed", "empty", "interrupted")
+HOLDING = ("rate_limited", "busy", "missing", "unauthorized")
+NEUTRAL = ("rejected", "cancelled")
+
+
+def make_router(**health: int) -> mw.ModelRouter:
+    config = {
+        "models": [{"id": "a", "aliases": ["first"]}, {"id": "b"}],
+        "defaults": {"general": "a"},
+        "health": health,
+    }
+    return mw.ModelRouter(mw.Config.model_validate(config))
+
+
+@pytest.fixture
+def router() -> mw.ModelRouter:
+    return make_router()
+
+
+@pytest.fixture
+def quick() -> mw.ModelRouter:
+    """A router whose circuits open at the second failure, for 30 to 60 ms."""
+    return make_router(failures_to_open=2, backoff_ms=BACKOFF_MS, max_backoff_ms=BACKOFF_MS)
+
+
+def fail(router: mw.ModelRouter, times: int, kind: str = "connect", model: str = "a") -> None:
+    for _ in range(times):
+        router.record_outcome(model, mw.RequestOutcome(False, kind=kind))
+
+
+def wait_until_available(router: mw.ModelRouter) -> float:
+    """How many seconds it took; fails after two."""
+    start = time.monotonic()
+    while not router.health("a").available:
+        assert time.monotonic() - start < 2, router.health("a")
+        time.sleep(0.001)
+    return time.monotonic() - start
+
+
+def test_a_new_model_is_in_good_health(router: mw.ModelRouter) -> None:
+    health = router.health("first")
+    assert (health.model, health.state, health.available, health.held) == ("a", "closed", True, None)
+    assert (health.successes, health.failures, health.consecutive_failures) == (0, 0, 0)
+    assert health.success_rate is health.ttft_ms is health.tokens_per_sec is None
+    assert health.retry_in_s is health.since_last_success_s is None
+
+
+@pytest.mark.parametrize("kind", HARD)
+def test_five_hard_failures_in_a_row_open_the_circuit(router: mw.ModelRouter, kind: str) -> None:
+    fail(router, 4, kind)
+    assert (router.health("a").state, router.health("a").consecutive_failures) == ("closed", 4)
+    fail(router, 1, kind)
+    health = router.health("a")
+    assert (health.state, health.available, health.held) == ("open", False, None)
+    assert (health.failures, health.success_rate) == (5, 0.0)
+    assert health.retry_in_s is not None
+    assert 2 < health.retry_in_s <= 5, "half of the 5 s is certain, half is chance"
+    decision = router.select("")
+    assert (decision.model, decision.reason, decision.rejected) == ("b", "fallback", (("a", "unavailable"),))
+
+
+def test_a_success_between_failures_starts_the_count_anew(router: mw.ModelRouter) -> None:
+    fail(router, 4)
+    router.record_outcome("a", mw.RequestOutcome(True))
+    fail(router, 4)
+    assert (router.health("a").state, router.health("a").consecutive_failures) == ("closed", 4)
+
+
+@pytest.mark.parametrize("kind", NEUTRAL)
+def test_what_the_caller_did_says_nothing_of_the_model(router: mw.ModelRouter, kind: str) -> None:
+    fail(router, 4)
+    fail(router, 100, kind)
+    health = router.health("a")
+    assert (health.state, health.available, health.failures, health.consecutive_failures) == ("closed", True, 4, 4)
+
+
+@pytest.mark.parametrize(("kind", "least_s", "most_s"), [("rate_limited", 0.5, 1), ("busy", 0.5, 1)])
+@pytest.mark.parametrize("retry_after_s", [None, 7.0, 1e9])
+def test_a_server_that_asks_for_time_gets_it(
+    router: mw.ModelRouter, kind: str, least_s: float, most_s: float, retry_after_s: float | None
+) -> None:
+    router.record_outcome("a", mw.RequestOutcome(False, kind=kind, retry_after_s=retry_after_s))
+    health = router.health("a")
+    assert (health.state, health.available, health.held, health.failures) == ("closed", False, kind, 1)
+    assert health.consecutive_failures == 0
+    wait = health.retry_in_s
+    assert wait is not None
+    if retry_after_s is None:
+        assert least_s < wait <= most_s
+    else:
+        assert min(retry_after_s, 300) - 0.5 < wait <= min(retry_after_s, 300), "five minutes at most"
+
+
+@pytest.mark.parametrize("kind", ["missing", "unauthorized"])
+def test_what_time_alone_does_not_mend_is_set_aside_for_a_minute(router: mw.ModelRouter, kind: str) -> None:
+    router.record_outcome("a", mw.RequestOutcome(False, kind=kind))
+    health = router.health("a")
+    assert (health.held, health.available) == (kind, False)
+    assert health.retry_in_s is not None
+    assert 59 < health.retry_in_s <= 60
+
+
+def test_the_longest_wait_asked_for_is_kept(router: mw.ModelRouter) -> None:
+    for retry_after_s in (30.0, None, 5.0):
+        router.record_outcome("a", mw.RequestOutcome(False, kind="rate_limited", retry_after_s=retry_after_s))
+    wait = router.health("a").retry_in_s
+    assert wait is not None
+    assert 29 < wait <= 30
+
+
+@pytest.mark.parametrize("kind", HOLDING)
+def test_who_begins_while_a_model_is_held_is_told_why_and_when(router: mw.ModelRouter, kind: str) -> None:
+    router.record_outcome("a", mw.RequestOutcome(False, kind=kind, retry_after_s=9))
+    with pytest.raises(mw.NoModelAvailable) as caught:
+        router.begin("first")
+    (attempt,) = caught.value.attempts
+    assert (attempt.model, attempt.why in str(caught.value)) == ("first", True)
+    assert attempt.next_try_s is not None
+    assert 8 < attempt.next_try_s <= 9
+
+
+def test_attempts_are_numbered_upwards(router: mw.ModelRouter) -> None:
+    numbers = [router.begin(model) for model in "abab"]
+    assert numbers == sorted(set(numbers))
+
+
+def test_averages_are_those_of_successes(router: mw.ModelRouter) -> None:
+    router.record_outcome("a", mw.RequestOutcome(True, ttft_ms=500, duration_ms=1_500, tokens=101))
+    router.record_outcome("a", mw.RequestOutcome(False, kind="timeout", ttft_ms=30_000, duration_ms=30_000, tokens=9))
+    health = router.health("a")
+    assert (health.ttft_ms, health.tokens_per_sec) == (500.0, 100.0)
+    assert (health.successes, health.failures, health.success_rate) == (1, 1, 0.5)
+    assert health.since_last_success_s is not None
+    assert 0 <= health.since_last_success_s < 2
+
+
+def test_s8_a_broken_model_comes_back_through_one_probe(quick: mw.ModelRouter) -> None:
+    fail(quick, 2)
+    assert quick.health("a").state == "open"
+    assert wait_until_available(quick) <= 1
+    assert quick.health("a").state == "half_open"
+    assert quick.select("").model == "a", "traffic returns by itself"
+    probe = quick.begin("a")
+    assert not quick.health("a").available, "one probe at a time"
+    assert quick.select("").model == "b"
+    with pytest.raises(mw.NoModelAvailable):
+        quick.begin("a")
+    quick.record_outcome("a", mw.RequestOutcome(True), probe)
+    assert (quick.health("a").state, quick.health("a").available) == ("closed", True)
+    assert quick.select("").model == "a"
+
+
+def test_nobody_comes_before_the_time(quick: mw.ModelRouter) -> None:
+    start = time.monotonic()
+    fail(quick, 2)
+    wait_until_available(quick)
+    assert time.monotonic() - start >= BACKOFF_MS / 2 / 1000 - 0.002, "clocks of milliseconds"
+
+
+def test_a_probe_that_fails_opens_again(quick: mw.ModelRouter) -> None:
+    fail(quick, 2)
+    wait_until_available(quick)
+    quick.record_outcome("a", mw.RequestOutcome(False, kind="timeout"), quick.begin("a"))
+    assert (quick.health("a").state, quick.health("a").consecutive_failures) == ("open", 3)
+
+
+@pytest.mark.parametrize("kind", NEUTRAL)
+def test_a_probe_that_says_nothing_frees_its_place(quick: mw.ModelRouter, kind: str) -> None:
+    fail(quick, 2)
+    wait_until_available(quick)
+    quick.record_outcome("a", mw.RequestOutcome(False, kind=kind), quick.begin("a"))
+    assert (quick.health("a").state, quick.health("a").available) == ("half_open", True)
+
+
+@pytest.mark.parametrize("kind", ["success", "connect"])
+def test_a_late_answer_of_an_older_attempt_changes_nothing(quick: mw.ModelRouter, kind: str) -> None:
+    old = quick.begin("a")
+    fail(quick, 2)
+    late = mw.RequestOutcome(kind == "success", kind=kind)
+    quick.record_outcome("a", late, old)
+    assert quick.health("a").state == "open"
+    wait_until_available(quick)
+    probe = quick.begin("a")
+    quick.record_outcome("a", late, old)
+    assert (quick.health("a").state, quick.health("a").available) == ("half_open", False)
+    quick.record_outcome("a", mw.RequestOutcome(False, kind="cancelled"), probe)
+    quick.record_outcome("a", late, old)
+    assert (quick.health("a").state, quick.health("a").available) == ("half_open", True)
+    quick.record_outcome("a", mw.RequestOutcome(True), quick.begin("a"))
+    quick.record_outcome("a", late, old)
+    quick.record_outcome("a", late, old)
+    assert quick.health("a").state == "closed"
+
+
+def test_exactly_one_of_many_threads_gets_the_probe(quick: mw.ModelRouter) -> None:
+    fail(quick, 2)
+    wait_until_available(quick)
+
+    def probe(_: int) -> bool:
+        try:
+            quick.begin("a")
+        except mw.NoModelAvailable:
+            return False
+        return True
+
+    with ThreadPoolExecutor(8) as pool:
+        assert sum(pool.map(probe, range(64))) == 1
+
+
+def test_outcomes_from_many_threads_are_all_counted(router: mw.ModelRouter) -> None:
+    outcomes = [mw.RequestOutcome(True), mw.RequestOutcome(False, kind="cancelled")] * 500
+    with ThreadPoolExecutor(8) as pool:
+        list(pool.map(lambda outcome: router.record_outcome("a", outcome, router.begin("a")), outcomes))
+    assert (router.health("a").successes, router.health("a").failures) == (500, 0)
+
+
+def test_m15_all_down_names_each_with_why_and_when(router: mw.ModelRouter) -> None:
+    fail(router, 5, model="a")
+    router.record_outcome("b", mw.RequestOutcome(False, kind="missing"))
+    with pytest.raises(mw.NoModelAvailable) as caught:
+        router.select("hi")
+    tried = {attempt.model: attempt for attempt in caught.value.attempts}
+    assert set(tried) == {"a", "b"}
+    for model, latest in (("a", 5), ("b", 60)):
+        assert model in str(caught.value)
+        assert tried[model].why in str(caught.value)
+        assert tried[model].next_try_s is not None
+        assert 0 < tried[model].next_try_s <= latest
+
+
+def test_health_is_kept_by_name_over_a_change_of_configuration(router: mw.ModelRouter) -> None:
+    fail(router, 5)
+    number = router.begin("b")
+    router.replace_config(mw.Config.model_validate({"models": [{"id": "c"}, {"id": "a"}]}))
+    assert router.health("a").state == "open"
+    assert router.health("c").available
+    router.record_outcome("b", mw.RequestOutcome(True), number)
+    with pytest.raises(mw.UnknownModel):
+        router.health("b")
+    router.replace_config(mw.Config.model_validate({"models": [{"id": "b"}]}))
+    assert router.health("b").successes == 1, "what began before the change was heard"
+
+
+def test_a_name_that_now_means_another_model_tells_of_that_model(router: mw.ModelRouter) -> None:
+    fail(router, 5)
+    router.replace_config(mw.Config.model_validate({"models": [{"id": "new", "aliases": ["a"]}]}))
+    health = router.health("a")
+    assert (health.model, health.state, health.failures) == ("new", "closed", 0)
+    fail(router, 5, model="a")
+    assert router.health("new").state == "open"
