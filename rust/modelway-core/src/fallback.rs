@@ -5,6 +5,7 @@
 //! explicitly (breadth first): who writes `code = ["deep", "general"]` wants general second, whatever
 //! deep falls back to.
 
+use std::collections::hash_map::Entry;
 use std::collections::{HashMap, HashSet, VecDeque};
 
 use crate::model_set::ModelIndex;
@@ -71,8 +72,8 @@ pub fn cycle_through(start: Target, written: &Written) -> Option<Vec<Target>> {
                 way.reverse();
                 return Some(way);
             }
-            if !came_from.contains_key(&next) {
-                came_from.insert(next, target);
+            if let Entry::Vacant(unseen) = came_from.entry(next) {
+                unseen.insert(target);
                 waiting.push_back(next);
             }
         }

@@ -75,7 +75,7 @@ pub fn digest(messages: Vec<Message>) -> Digest {
 /// An estimate of a text's length in tokens: four ASCII bytes, or one other character, a token.
 ///
 /// Read from the bounded sample and scaled to the whole, so that its cost does not grow with the
-/// text. Four characters a token is OpenAI's published rule of thumb for English; other scripts take
+/// text. Four characters a token is `OpenAI`'s published rule of thumb for English; other scripts take
 /// about one token a character in the vocabularies in use.
 #[must_use]
 pub fn estimate_tokens(text: &str) -> u64 {

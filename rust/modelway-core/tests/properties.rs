@@ -1,5 +1,7 @@
 //! What holds for every text, every table and every request.
 
+#![allow(clippy::unwrap_used, reason = "what can't be read must fail the test")]
+
 mod support;
 
 use std::collections::HashSet;

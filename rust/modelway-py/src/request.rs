@@ -125,7 +125,7 @@ impl RoutingRequest {
     }
 }
 
-/// Reads OpenAI chat messages: a sequence of mappings with `role` and `content`.
+/// Reads `OpenAI` chat messages: a sequence of mappings with `role` and `content`.
 fn read_messages(messages: &Bound<'_, PyAny>) -> PyResult<Digest> {
     let py = messages.py();
     if messages.is_instance_of::<PyString>() || messages.is_instance_of::<PyDict>() {

@@ -138,13 +138,11 @@ impl CoreRouter {
         if let Ok(prompt) = request.cast::<PyString>() {
             return self.decide(py, &Request { prompt: &text(prompt), ..Request::default() });
         }
-        match request.cast::<RoutingRequest>() {
-            Ok(request) => self.decide(py, &request.get().core()),
-            Err(_) => {
-                let kind = request.get_type().name()?;
-                Err(PyTypeError::new_err(format!("select takes a str or a RoutingRequest, not {kind}")))
-            }
+        if let Ok(request) = request.cast::<RoutingRequest>() {
+            return self.decide(py, &request.get().core());
         }
+        let kind = request.get_type().name()?;
+        Err(PyTypeError::new_err(format!("select takes a str or a RoutingRequest, not {kind}")))
     }
 
     fn classify(&self, text: &Bound<'_, PyString>) -> Classification {
@@ -160,17 +158,13 @@ impl CoreRouter {
         let name = name.str()?;
         let name = text(&name);
         let table = self.router.table();
-        match table.fallback_chain(&name) {
-            Some(chain) => PyTuple::new(
-                py,
-                chain.into_iter().map(|index| table.model(index).model_id.as_str()).collect::<Vec<_>>(),
-            ),
-            None => {
-                let tasks = TaskClass::ALL.iter().map(|task| task.short());
-                let near = table.nearest(&name).or_else(|| modelway_core::named::nearest(&name, tasks));
-                Err(unknown(py, &name, near))
-            }
+        if let Some(chain) = table.fallback_chain(&name) {
+            let ids: Vec<_> = chain.into_iter().map(|index| table.model(index).model_id.as_str()).collect();
+            return PyTuple::new(py, ids);
         }
+        let tasks = TaskClass::ALL.iter().map(|task| task.short());
+        let near = table.nearest(&name).or_else(|| modelway_core::named::nearest(&name, tasks));
+        Err(unknown(py, &name, near))
     }
 
     #[pyo3(signature = (model, outcome, attempt=None))]

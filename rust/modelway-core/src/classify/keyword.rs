@@ -57,7 +57,7 @@ impl KeywordClassifier {
         if is_empty {
             return nothing_to_read();
         }
-        weigh(&features, &opening, text.len(), &mut scores);
+        weigh(&features, opening, text.len(), &mut scores);
         scores.reading(complexity(&features, text.len(), sample.len(), &scores))
     }
 }
@@ -94,7 +94,7 @@ struct Found<'a> {
 }
 
 /// Adds what the form of the text says.
-fn weigh(features: &Features, opening: &Opening, bytes: usize, scores: &mut Scores) {
+fn weigh(features: &Features, opening: Opening, bytes: usize, scores: &mut Scores) {
     let some = |count: u32, each: f32, most: f32| (count as f32 * each).min(most);
     scores.add_structure(TaskClass::CodeGeneration, some(features.code_lines, 1.2, 4.0));
     scores.add_structure(TaskClass::CodeGeneration, some(features.identifiers, 1.2, 3.0));

@@ -29,6 +29,10 @@ const END_BYTES: usize = 400;
 const MIDDLE_SHARE: f32 = 0.4;
 
 /// What one entry says.
+#[expect(
+    clippy::struct_excessive_bools,
+    reason = "each says one thing of the entry; no two exclude each other"
+)]
 #[derive(Clone, Debug, Default)]
 struct Entry {
     points: SmallVec<[(TaskClass, f32); 2]>,

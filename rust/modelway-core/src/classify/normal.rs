@@ -75,6 +75,7 @@ impl<'a> Normal<'a> {
     }
 }
 
+#[expect(clippy::needless_bitwise_bool, reason = "without branches the compiler looks at many bytes at once")]
 const fn is_plain(byte: u8) -> bool {
     (byte.wrapping_sub(b' ') < 0x5F) | (byte == b'\n') | (byte == b'\r') | (byte == b'\t')
 }
