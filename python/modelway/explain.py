@@ -86,6 +86,8 @@ def none_left_sentence(attempts: tuple[Attempt, ...] | list[Attempt]) -> str:
     """The message of an error that says why no model can serve, each model with its reason."""
     lines = []
     for attempt in attempts:
-        again = "" if attempt.next_try_s is None else f"; next try in {attempt.next_try_s:.1f} s"
+        again = ""
+        if attempt.next_try_s is not None:
+            again = f"; next try in {attempt.next_try_s:.1f} s" if attempt.next_try_s else "; may be tried again now"
         lines.append(f"{attempt.model}: {attempt.why}{again}")
     return "no model can serve this request: " + " | ".join(lines)

@@ -13,10 +13,15 @@ pub(crate) struct Classification {
     pub(crate) evidence: Vec<Evidence>,
 }
 
+/// A number of the core as Python shows it: without the noise that 32 bits leave in 64.
+fn tidy(value: f32) -> f64 {
+    (f64::from(value) * 1e6).round() / 1e6
+}
+
 fn scores<'py>(py: Python<'py>, reading: &Reading) -> PyResult<Bound<'py, PyDict>> {
     let scores = PyDict::new(py);
     for task in modelway_core::classify::READABLE {
-        scores.set_item(task.short(), reading.probabilities[task.index()])?;
+        scores.set_item(task.short(), tidy(reading.probabilities[task.index()]))?;
     }
     Ok(scores)
 }
@@ -29,18 +34,18 @@ impl Classification {
     }
 
     #[getter]
-    fn confidence(&self) -> f32 {
-        self.reading.confidence()
+    fn confidence(&self) -> f64 {
+        tidy(self.reading.confidence())
     }
 
     #[getter]
-    fn margin(&self) -> f32 {
-        self.reading.margin()
+    fn margin(&self) -> f64 {
+        tidy(self.reading.margin())
     }
 
     #[getter]
-    fn complexity(&self) -> f32 {
-        self.reading.complexity
+    fn complexity(&self) -> f64 {
+        tidy(self.reading.complexity)
     }
 
     #[getter]
@@ -52,7 +57,9 @@ impl Classification {
     fn evidence<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyTuple>> {
         PyTuple::new(
             py,
-            self.evidence.iter().map(|found| (found.start, found.end, found.task.short(), found.weight)),
+            self.evidence
+                .iter()
+                .map(|found| (found.start, found.end, found.task.short(), tidy(found.weight))),
         )
     }
 
@@ -100,13 +107,13 @@ impl RoutingDecision {
     }
 
     #[getter]
-    fn confidence(&self) -> f32 {
-        self.core.reading().map_or(1.0, Reading::confidence)
+    fn confidence(&self) -> f64 {
+        self.core.reading().map_or(1.0, |reading| tidy(reading.confidence()))
     }
 
     #[getter]
-    fn complexity(&self) -> f32 {
-        self.core.complexity()
+    fn complexity(&self) -> f64 {
+        tidy(self.core.complexity())
     }
 
     #[getter]
