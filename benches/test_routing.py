@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-import pytest
+from pytest_benchmark.fixture import BenchmarkFixture
 
 import modelway as mw
 from modelway._core import EmptyCall
@@ -26,36 +26,36 @@ WITH_TASK = mw.RoutingRequest(PROMPT, task="code")
 MEGABYTE = FOUR_KILOBYTES * 256
 
 
-def run(benchmark: Callable[..., object], act: Callable[[], object], iterations: int = 2000) -> None:
-    benchmark.pedantic(act, iterations=iterations, rounds=300, warmup_rounds=10)  # type: ignore[attr-defined]
+def run(benchmark: BenchmarkFixture, act: Callable[[], object], iterations: int = 2000) -> None:
+    benchmark.pedantic(act, iterations=iterations, rounds=300, warmup_rounds=10)
 
 
-def test_empty_call(benchmark: pytest.FixtureRequest) -> None:
+def test_empty_call(benchmark: BenchmarkFixture) -> None:
     run(benchmark, lambda: EMPTY.call(PROMPT))
 
 
-def test_select_69_bytes(benchmark: pytest.FixtureRequest) -> None:
+def test_select_69_bytes(benchmark: BenchmarkFixture) -> None:
     assert THREE.select(PROMPT).task == "code"
     run(benchmark, lambda: THREE.select(PROMPT))
 
 
-def test_select_100_models(benchmark: pytest.FixtureRequest) -> None:
+def test_select_100_models(benchmark: BenchmarkFixture) -> None:
     assert HUNDRED.select(PROMPT).task == "code"
     run(benchmark, lambda: HUNDRED.select(PROMPT))
 
 
-def test_select_task_given(benchmark: pytest.FixtureRequest) -> None:
+def test_select_task_given(benchmark: BenchmarkFixture) -> None:
     assert THREE.select(WITH_TASK).reason == "explicit_task"
     run(benchmark, lambda: THREE.select(WITH_TASK))
 
 
-def test_classify_69_bytes(benchmark: pytest.FixtureRequest) -> None:
+def test_classify_69_bytes(benchmark: BenchmarkFixture) -> None:
     run(benchmark, lambda: THREE.classify(PROMPT))
 
 
-def test_select_4_kilobytes(benchmark: pytest.FixtureRequest) -> None:
+def test_select_4_kilobytes(benchmark: BenchmarkFixture) -> None:
     run(benchmark, lambda: THREE.select(FOUR_KILOBYTES), iterations=50)
 
 
-def test_select_1_megabyte(benchmark: pytest.FixtureRequest) -> None:
+def test_select_1_megabyte(benchmark: BenchmarkFixture) -> None:
     run(benchmark, lambda: THREE.select(MEGABYTE), iterations=50)

@@ -57,8 +57,23 @@ def first_model(case: Case, name: str) -> str | None:
     """The model that a task or a model's name stands for."""
     if name in TASKS:
         default = case.get("defaults", {}).get(name)
-        return None if default is None else model_called(case, default)
+        return best_at(case, name) if default is None else model_called(case, default)
     return model_called(case, name)
+
+
+def merit(model: Case) -> tuple[int, int, float]:
+    license_place = LICENSES.index(model.get("license", "unknown"))
+    return (license_place, COSTS.index(model.get("cost", "free")), model.get("ttft_ms", float("inf")))
+
+
+def best_at(case: Case, task: str) -> str | None:
+    """What stands for a default that nobody configured: the best model on this machine that is good at the task."""
+    good = [
+        name
+        for name, model in models_of(case).items()
+        if task in model.get("strengths", ()) and model.get("location", "device") == "device"
+    ]
+    return min(good, key=lambda name: merit(models_of(case)[name]), default=None)
 
 
 def written_chain(case: Case, name: str) -> list[str]:
@@ -119,12 +134,7 @@ def for_class(case: Case, task: str) -> list[str]:
             return (2, 0)
         return (4, 0) if task in models[name].get("weaknesses", ()) else (3, 0)
 
-    def merit(name: str) -> tuple[int, int, float]:
-        model = models[name]
-        license_place = LICENSES.index(model.get("license", "unknown"))
-        return (license_place, COSTS.index(model.get("cost", "free")), model.get("ttft_ms", float("inf")))
-
-    return sorted(models, key=lambda name: (rank(name), merit(name), list(models).index(name)))
+    return sorted(models, key=lambda name: (rank(name), merit(models[name]), list(models).index(name)))
 
 
 def passed_over(model: Case, request: Case, down: set[str]) -> str | None:

@@ -23,19 +23,18 @@ def test_chain(row: Case) -> None:
     router = mw.ModelRouter(config_of(row))
     for name, chain in row["chains"].items():
         assert router.fallback_chain(name) == tuple(chain), name
-        short = str(mw.TaskClass.parse(name)) if name.lower() in ("codegeneration",) else name
-        assert slow_select.fallback_chain(_short(row), short) == chain, name
+        assert slow_select.fallback_chain(with_short_names(row), short(name)) == chain, name
 
 
-def _short(row: Case) -> Case:
-    """The row with tasks by their short names, as the twin knows them."""
+def short(name: str) -> str:
+    """A task's short name, as the twin knows it; any other name as it is."""
+    try:
+        return str(mw.TaskClass.parse(name))
+    except ValueError:
+        return name
 
-    def short(name: str) -> str:
-        try:
-            return str(mw.TaskClass.parse(name))
-        except ValueError:
-            return name
 
+def with_short_names(row: Case) -> Case:
     fallbacks = row.get("fallbacks", {})
     return {**row, "fallbacks": {short(name): [short(link) for link in links] for name, links in fallbacks.items()}}
 
@@ -58,7 +57,7 @@ def test_decision(row: Case) -> None:
         for _ in range(5):
             router.record_outcome(name, mw.RequestOutcome(False, kind="connect"))
     asked = mw.RoutingRequest(**row["request"])
-    wanted = {key: row[key] for key in ("error", "needed", "longest", "model", "reason", "chain") if key in row}
+    wanted: Case = {key: row[key] for key in ("error", "needed", "longest", "model", "reason", "chain") if key in row}
     if "rejected" in row or "error" not in row:
         wanted["rejected"] = row.get("rejected", [])
     assert decided(router, asked) == wanted

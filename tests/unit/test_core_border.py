@@ -1,10 +1,7 @@
-"""What the border to Python lets in, what it refuses and how, and what its types are like to use."""
+"""What the border to Python lets in, and what it refuses and how."""
 
 from __future__ import annotations
 
-import copy
-import json
-import pickle
 from collections import UserDict
 from typing import Any
 
@@ -12,17 +9,6 @@ import pytest
 
 import modelway as mw
 
-ENUMS = [
-    mw.TaskClass,
-    mw.ModelCapability,
-    mw.LatencyClass,
-    mw.CostTier,
-    mw.LicenseTier,
-    mw.Locality,
-    mw.SelectionReason,
-]
-MEMBERS = [member for enum in ENUMS for member in enum.all()]
-SECRET = "Zugspitze-canary"
 # Python refuses to write an int of so many digits.
 HUGE = pytest.param(10**5_000, id="huge")
 LONG_NAME = pytest.param("x" * 1_000_000, id="long")
@@ -32,76 +18,6 @@ LONG_NAME = pytest.param("x" * 1_000_000, id="long")
 def router() -> mw.ModelRouter:
     models = [{"id": "a", "aliases": ["first"], "strengths": ["code"]}, {"id": "b"}]
     return mw.ModelRouter(mw.Config.model_validate({"models": models, "defaults": {"code": "a"}}))
-
-
-# --- enums ---
-
-
-@pytest.mark.parametrize("member", MEMBERS, ids=repr)
-def test_members_are_one_value_by_every_way(member: Any) -> None:
-    enum = type(member)
-    assert getattr(enum, member.name) is not None
-    assert enum.parse(member.name) == enum.parse(str(member)) == enum.parse(str(member).upper()) == member
-    assert repr(member) == f"{enum.__name__}.{member.name}"
-    for twin in (copy.copy(member), copy.deepcopy(member), pickle.loads(pickle.dumps(member))):
-        assert twin == member
-        assert type(twin) is enum
-    assert member == str(member)
-    assert hash(member) == hash(str(member))
-    assert {str(member): "found"}[member] == "found"
-    assert {member: "found"}[str(member)] == "found"
-
-
-@pytest.mark.parametrize("enum", ENUMS)
-def test_members_are_distinct(enum: Any) -> None:
-    assert len({str(member) for member in enum.all()}) == len({member.name for member in enum.all()}) == len(enum.all())
-    for one in enum.all():
-        assert [other for other in enum.all() if other == one] == [one]
-        assert one not in (None, 0, one.name.upper(), b"code", object())
-    assert not any(mw.TaskClass.ToolUse == capability for capability in mw.ModelCapability.all())
-    with pytest.raises(TypeError):
-        enum()
-    with pytest.raises(AttributeError):
-        enum.all()[0].name = "other"
-
-
-def test_the_task_classes_are_the_designs() -> None:
-    names = "QuickResponse DeepThinking CodeGeneration Mathematical Creative ToolUse Embedding General"
-    assert [task.name for task in mw.TaskClass.all()] == names.split()
-    assert [str(task) for task in mw.TaskClass.all()] == [
-        "quick",
-        "deep",
-        "code",
-        "math",
-        "creative",
-        "tool_use",
-        "embedding",
-        "general",
-    ]
-
-
-@pytest.mark.parametrize(
-    ("name", "says"),
-    [
-        ("codee", 'no task is called "codee"; did you mean "code"?'),
-        ("zzzzzzzzzz", "there are quick, deep, code, math, creative, tool_use, embedding, general"),
-        ("", "there are quick"),
-        ("co\0de", "no task is called"),
-        pytest.param("x" * 1_000_000, "there are quick", id="long"),
-    ],
-)
-def test_an_unknown_name_is_a_value_error_with_the_remedy(name: str, says: str) -> None:
-    with pytest.raises(ValueError, match="no task is called") as caught:
-        mw.TaskClass.parse(name)
-    assert says in str(caught.value)
-
-
-def test_half_a_character_is_no_name() -> None:
-    with pytest.raises(ValueError, match="surrogates"):
-        mw.TaskClass.parse("\ud800")
-    for not_text in (None, 3, b"code", ["code"]):
-        with pytest.raises(TypeError):
-            mw.TaskClass.parse(not_text)  # type: ignore[arg-type]
 
 
 # --- RoutingRequest ---
@@ -149,7 +65,7 @@ def test_a_wrong_type_is_a_type_error(fields: dict[str, Any]) -> None:
 
 @pytest.mark.parametrize("task", [5, 1.0, b"code", ["code"], "codee", "", "\ud800", mw.Locality.Device])
 def test_a_wrong_task_is_refused_by_name(task: object) -> None:
-    with pytest.raises(mw.InvalidRequest, match="^task: "):
+    with pytest.raises(mw.InvalidRequest, match=r"^task: "):
         mw.RoutingRequest("hi", task=task)  # type: ignore[arg-type]
 
 
@@ -244,16 +160,15 @@ def test_classify_takes_text(router: mw.ModelRouter, text: Any) -> None:
 @pytest.mark.parametrize("name", ["c", "", "\ud800", "A", "first ", "a\0", LONG_NAME, "auto"])
 @pytest.mark.parametrize("door", ["resolve", "health", "begin", "fallback_chain", "record_outcome", "select"])
 def test_a_name_that_nothing_has_is_an_error_that_shows_it_cut(router: mw.ModelRouter, door: str, name: str) -> None:
+    arguments: dict[str, tuple[Any, ...]] = {
+        "select": (mw.RoutingRequest("hi", model=name),),
+        "record_outcome": (name, mw.RequestOutcome(True)),
+    }
     with pytest.raises(mw.UnknownModel) as caught:
-        if door == "record_outcome":
-            router.record_outcome(name, mw.RequestOutcome(True))
-        elif door == "select":
-            router.select(mw.RoutingRequest("hi", model=name))
-        else:
-            getattr(router, door)(name)
+        getattr(router, door)(*arguments.get(door, (name,)))
     assert len(str(caught.value)) < 300
     assert caught.value.name == name.replace("\ud800", "\ufffd")[:80]
-    assert isinstance(caught.value, mw.NoModelAvailable | LookupError)
+    assert isinstance(caught.value, LookupError)
 
 
 def test_m07_lone_surrogates_are_read_as_replacement_characters(router: mw.ModelRouter) -> None:
@@ -279,7 +194,7 @@ def test_an_outcome_refuses_what_is_no_duration(field: str, value: object) -> No
 
 @pytest.mark.parametrize("value", [-1, 1.5, True, HUGE, "5"])
 def test_an_outcome_refuses_what_is_no_number_of_tokens(value: object) -> None:
-    with pytest.raises(ValueError, match="^tokens must be"):
+    with pytest.raises(ValueError, match=r"^tokens must be"):
         mw.RequestOutcome(True, tokens=value)  # type: ignore[arg-type]
 
 
@@ -302,66 +217,3 @@ def test_an_outcome_is_what_was_said() -> None:
     assert (outcome.success, outcome.kind, outcome.ttft_ms, outcome.duration_ms) == (True, "success", 5.0, 10.5)
     assert (outcome.tokens, outcome.retry_after_s) == (3, 0.0)
     assert mw.RequestOutcome(False).kind == "server_error"
-
-
-# --- frozen, and silent about prompts ---
-
-
-def test_nothing_can_be_assigned(router: mw.ModelRouter) -> None:
-    request = mw.RoutingRequest("hi")
-    made = [
-        request,
-        router.select(request),
-        router.classify("hi"),
-        router.health("a"),
-        router.profiles["a"],
-        mw.RequestOutcome(True),
-    ]
-    for thing in made:
-        for name in [name for name in dir(thing) if not name.startswith("_")] + ["anything"]:
-            with pytest.raises(AttributeError):
-                setattr(thing, name, None)
-
-
-def test_no_repr_and_no_error_shows_what_was_said(router: mw.ModelRouter) -> None:
-    prompt = f"write a function, {SECRET}"
-    request = mw.RoutingRequest(prompt, messages=[{"role": "user", "content": SECRET}])
-    shown = [repr(request), str(request), repr(router.select(request)), repr(router.classify(prompt)), repr(router)]
-    shown += [str(router.select(request).to_dict()), router.select(request).explanation]
-    for asked in (mw.RoutingRequest(prompt, task="embedding"), mw.RoutingRequest(prompt, tools=True, model="a")):
-        with pytest.raises(mw.NoModelAvailable) as caught:
-            router.select(asked)
-        shown.append(str(caught.value))
-    for wrong in ({"images": -1}, {"task": "x"}, {"messages": [SECRET]}, {"messages": [{"content": {SECRET: 1}}]}):
-        with pytest.raises(mw.InvalidRequest) as refused:
-            mw.RoutingRequest(prompt, **wrong)  # type: ignore[arg-type]
-        shown.append(str(refused.value))
-    assert [text for text in shown if SECRET in text] == []
-
-
-def test_reprs_say_what_a_thing_is(router: mw.ModelRouter) -> None:
-    request = mw.RoutingRequest("hi", task="code", model="a", tools=True, images=1, context_tokens=9)
-    assert repr(request) == 'RoutingRequest(task=code, model="a", tools=True, images=1, context_tokens=9)'
-    assert repr(router.profiles["b"]) == 'ModelProfile("b", backend="ollama")'
-    assert repr(router.health("b")) == 'ModelHealth("b", state="closed", available=True)'
-    assert repr(router.select(mw.RoutingRequest("hi", model="b"))).startswith('RoutingDecision("b", task="quick"')
-    assert repr(mw.RequestOutcome(False, kind="empty")) == 'RequestOutcome("empty")'
-
-
-def test_a_decision_as_json_is_the_decision(router: mw.ModelRouter) -> None:
-    decision = router.select("Write a Rust function to parse JSON")
-    written = json.loads(json.dumps(decision.to_dict()))
-    assert written == {
-        "model": "a",
-        "backend": "ollama",
-        "task": "code",
-        "confidence": decision.confidence,
-        "complexity": decision.complexity,
-        "location": "device",
-        "reason": "classified",
-        "chain": ["b"],
-        "rejected": [],
-        "scores": decision.scores,
-        "context_tokens": decision.context_tokens,
-        "explanation": decision.explanation,
-    }

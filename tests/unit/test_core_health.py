@@ -9,7 +9,7 @@ import pytest
 
 import modelway as mw
 
-#: Short enough to wait for, long enough not to be over before a test has looked.
+#: Short enough to wait for; no test may count on looking before it is over.
 BACKOFF_MS = 60
 HARD = ("connect", "reset", "timeout", "server_error", "malformed", "empty", "interrupted")
 HOLDING = ("rate_limited", "busy", "missing", "unauthorized")
@@ -41,13 +41,12 @@ def fail(router: mw.ModelRouter, times: int, kind: str = "connect", model: str =
         router.record_outcome(model, mw.RequestOutcome(False, kind=kind))
 
 
-def wait_until_available(router: mw.ModelRouter) -> float:
-    """How many seconds it took; fails after two."""
+def wait_until_available(router: mw.ModelRouter) -> None:
+    """Fails after two seconds."""
     start = time.monotonic()
     while not router.health("a").available:
         assert time.monotonic() - start < 2, router.health("a")
         time.sleep(0.001)
-    return time.monotonic() - start
 
 
 def test_a_new_model_is_in_good_health(router: mw.ModelRouter) -> None:
@@ -149,8 +148,7 @@ def test_averages_are_those_of_successes(router: mw.ModelRouter) -> None:
 
 def test_s8_a_broken_model_comes_back_through_one_probe(quick: mw.ModelRouter) -> None:
     fail(quick, 2)
-    assert quick.health("a").state == "open"
-    assert wait_until_available(quick) <= 1
+    wait_until_available(quick)
     assert quick.health("a").state == "half_open"
     assert quick.select("").model == "a", "traffic returns by itself"
     probe = quick.begin("a")
@@ -174,7 +172,9 @@ def test_a_probe_that_fails_opens_again(quick: mw.ModelRouter) -> None:
     fail(quick, 2)
     wait_until_available(quick)
     quick.record_outcome("a", mw.RequestOutcome(False, kind="timeout"), quick.begin("a"))
-    assert (quick.health("a").state, quick.health("a").consecutive_failures) == ("open", 3)
+    assert quick.health("a").consecutive_failures == 3
+    wait_until_available(quick)
+    assert quick.health("a").state == "half_open", "its delay was over, and a probe under way would still bar the way"
 
 
 @pytest.mark.parametrize("kind", NEUTRAL)
@@ -191,7 +191,7 @@ def test_a_late_answer_of_an_older_attempt_changes_nothing(quick: mw.ModelRouter
     fail(quick, 2)
     late = mw.RequestOutcome(kind == "success", kind=kind)
     quick.record_outcome("a", late, old)
-    assert quick.health("a").state == "open"
+    assert quick.health("a").state != "closed"
     wait_until_available(quick)
     probe = quick.begin("a")
     quick.record_outcome("a", late, old)
@@ -237,8 +237,7 @@ def test_m15_all_down_names_each_with_why_and_when(router: mw.ModelRouter) -> No
     for model, latest in (("a", 5), ("b", 60)):
         assert model in str(caught.value)
         assert tried[model].why in str(caught.value)
-        assert tried[model].next_try_s is not None
-        assert 0 < tried[model].next_try_s <= latest
+        assert 0 < (tried[model].next_try_s or 0) <= latest
 
 
 def test_health_is_kept_by_name_over_a_change_of_configuration(router: mw.ModelRouter) -> None:

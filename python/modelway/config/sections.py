@@ -56,7 +56,7 @@ class RoutingConfig(Section):
 
 
 class TimeoutsConfig(Section):
-    """``[timeouts]``: how soon the first token of a warm model is wanted. They rank models and end no request."""
+    """``[timeouts]``: how soon the first token of a warm model is wanted. They end no request; nothing reads them yet."""
 
     quick_ms: Milliseconds = 100
     """For quick answers, milliseconds: below what people notice as a wait."""
@@ -147,9 +147,9 @@ class BackendConfig(Section):
     location: Place | None = None
     """May declare a place further away than the address says (the mouth of a tunnel), never a nearer one."""
     threads: Annotated[int, Field(ge=1, le=1_024)] | None = None
-    """llama_cpp only: CPU threads a model; absent: chosen from the number of cores."""
+    """llama_cpp only: CPU threads a model; absent: half of the cores."""
     context: Annotated[int, Field(ge=1, le=2**31 - 1)] | None = None
-    """llama_cpp only: context of a model in tokens, shared by its parallel requests; absent: the engine's default."""
+    """llama_cpp only: context of each of a model's parallel requests in tokens; absent: 4,096."""
     parallel: Annotated[int, Field(ge=1, le=256)] | None = None
     """llama_cpp only: requests that one model answers at once; absent: 1."""
 

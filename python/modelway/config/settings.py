@@ -1,6 +1,6 @@
 """The resolved configuration: what is in force, with every default, address and place worked out.
 
-``Config`` (config.py) is what was written; ``resolve`` turns it into ``Settings``, which the router and the
+``Config`` (written.py) is what was written; ``resolve`` turns it into ``Settings``, which the router and the
 backends read. Problems that only show across tables (a model on a backend that nobody declared) are found
 here; names in chains are checked by the Rust core when it builds its table.
 """

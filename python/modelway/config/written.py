@@ -1,6 +1,6 @@
 """The written configuration: what stands in the TOML file, its defaults, and where it is looked for.
 
-The tables and their keys are described in config_sections.py. settings.py works out what they mean together, and
+The tables and their keys are described in sections.py. settings.py works out what they mean together, and
 the Rust core checks names in chains when it builds its table.
 """
 

@@ -60,7 +60,7 @@ pub struct Decision {
 /// Decides.
 ///
 /// Order of candidates: the caller's model; then for the class the configured default, its chain,
-/// models with the class in `strengths`, the others, those with it in `weaknesses`.
+/// models with the class in `strengths` (the best of them stands for a default that is not configured), the others, those with it in `weaknesses`.
 ///
 /// # Errors
 /// [`SelectError`], when no model can serve.

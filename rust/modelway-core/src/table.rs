@@ -8,7 +8,7 @@ use crate::classify::{Classify, KeywordClassifier, Keywords};
 use crate::fallback::{self, Target, Written};
 use crate::model_set::ModelIndex;
 use crate::named::nearest;
-use crate::profile::ModelProfile;
+use crate::profile::{CostTier, LicenseTier, Locality, ModelProfile};
 use crate::task::TaskClass;
 
 /// What a table is built from: names as written, not yet known to mean anything.
@@ -37,8 +37,8 @@ pub struct BuildError {
 /// licence, cost and latency.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Rank {
-    /// The configured default.
-    Default,
+    /// The first choice.
+    First,
     /// The n-th of its chain.
     Chain(u16),
     /// The class is one of its strengths.
@@ -53,7 +53,9 @@ pub enum Rank {
 pub struct RoutingTable {
     models: Vec<ModelProfile>,
     names: HashMap<String, ModelIndex>,
-    defaults: [Option<ModelIndex>; TaskClass::COUNT],
+    /// The first choice of a class: the configured default, else the best model on this machine that is
+    /// good at it.
+    first: [Option<ModelIndex>; TaskClass::COUNT],
     written: Written,
     /// For each class all models, best first.
     order: [Vec<(ModelIndex, Rank)>; TaskClass::COUNT],
@@ -74,15 +76,15 @@ impl RoutingTable {
     pub fn build(settings: Settings) -> Result<Self, Vec<BuildError>> {
         let mut builder = Builder { errors: Vec::new(), names: HashMap::new() };
         builder.index_names(&settings.models);
-        let defaults = builder.resolve_defaults(&settings);
-        let written = builder.resolve_fallbacks(&settings, &defaults);
+        let first = builder.resolve_first_choices(&settings);
+        let written = builder.resolve_fallbacks(&settings, &first);
         if !builder.errors.is_empty() {
             return Err(builder.errors);
         }
         let models = settings.models;
         let mut table = Self {
             names: builder.names,
-            defaults,
+            first,
             written,
             order: Default::default(),
             classifier: Arc::new(KeywordClassifier::new(&settings.keywords)),
@@ -95,8 +97,8 @@ impl RoutingTable {
     fn ranked(&self, task: TaskClass) -> Vec<(ModelIndex, Rank)> {
         let chain = self.chain_of(Target::Task(task));
         let rank_of = |index: ModelIndex, model: &ModelProfile| {
-            if self.defaults[task.index()] == Some(index) {
-                Rank::Default
+            if self.first[task.index()] == Some(index) {
+                Rank::First
             } else if let Some(place) = chain.iter().position(|link| *link == index) {
                 Rank::Chain(place as u16)
             } else if model.strengths.contains(task) {
@@ -110,21 +112,18 @@ impl RoutingTable {
         let mut order: Vec<_> =
             indexed(&self.models).map(|(index, model)| (index, rank_of(index, model))).collect();
         // A stable sort: what is equal in everything stays in the order of the configuration.
-        order.sort_by_key(|(index, rank)| {
-            let model = self.model(*index);
-            (*rank, model.license_tier, model.cost_tier, model.avg_ttft_ms.unwrap_or(u64::MAX))
-        });
+        order.sort_by_key(|(index, rank)| (*rank, merit(self.model(*index))));
         order
     }
 
     /// The models that follow the first choice of a task or a model, each once.
     #[must_use]
     pub fn chain_of(&self, target: Target) -> Vec<ModelIndex> {
-        fallback::resolve(target, &self.written, |task| self.defaults[task.index()])
+        fallback::resolve(target, &self.written, |task| self.first[task.index()])
     }
 
     /// The chain of a task or a model by name. A model without a chain of its own follows those of the
-    /// classes that it is the default of.
+    /// classes that it is the first choice of.
     #[must_use]
     pub fn fallback_chain(&self, name: &str) -> Option<Vec<ModelIndex>> {
         if let Some(task) = TaskClass::parse(name) {
@@ -135,7 +134,7 @@ impl RoutingTable {
             return Some(self.chain_of(Target::Model(model)));
         }
         let mut chain: Vec<ModelIndex> = Vec::new();
-        for task in TaskClass::ALL.iter().filter(|task| self.defaults[task.index()] == Some(model)) {
+        for task in TaskClass::ALL.iter().filter(|task| self.first[task.index()] == Some(model)) {
             for link in self.chain_of(Target::Task(*task)) {
                 if !chain.contains(&link) {
                     chain.push(link);
@@ -180,6 +179,11 @@ impl RoutingTable {
     pub fn classifier(&self) -> &dyn Classify {
         &*self.classifier
     }
+}
+
+/// What orders models that nothing else tells apart, best first: licence, cost, latency.
+fn merit(model: &ModelProfile) -> (LicenseTier, CostTier, u64) {
+    (model.license_tier, model.cost_tier, model.avg_ttft_ms.unwrap_or(u64::MAX))
 }
 
 fn indexed(models: &[ModelProfile]) -> impl Iterator<Item = (ModelIndex, &ModelProfile)> {
@@ -249,30 +253,32 @@ impl Builder {
         found
     }
 
-    fn resolve_defaults(&mut self, settings: &Settings) -> [Option<ModelIndex>; TaskClass::COUNT] {
-        let mut defaults = [None; TaskClass::COUNT];
+    fn resolve_first_choices(&mut self, settings: &Settings) -> [Option<ModelIndex>; TaskClass::COUNT] {
+        let mut first = std::array::from_fn(|task| {
+            indexed(&settings.models)
+                .filter(|(_, model)| model.strengths.contains(TaskClass::ALL[task]))
+                .filter(|(_, model)| model.location == Locality::Device)
+                .min_by_key(|(_, model)| merit(model))
+                .map(|(index, _)| index)
+        });
         for (task, name) in &settings.defaults {
             let path = format!("defaults.{}", task.short());
             match self.target(path.clone(), name) {
-                Some(Target::Model(model)) => defaults[task.index()] = Some(model),
+                Some(Target::Model(model)) => first[task.index()] = Some(model),
                 Some(Target::Task(_)) => {
                     self.error(path, format!("{name:?} is a task; name the model that serves it"));
                 }
                 None => {}
             }
         }
-        defaults
+        first
     }
 
     fn resolve_fallbacks(
         &mut self,
         settings: &Settings,
-        defaults: &[Option<ModelIndex>; TaskClass::COUNT],
+        first: &[Option<ModelIndex>; TaskClass::COUNT],
     ) -> Written {
-        let is_served = |task: TaskClass| {
-            defaults[task.index()].is_some()
-                || settings.models.iter().any(|model| model.strengths.contains(task))
-        };
         let mut written = Written::new();
         let mut path_of = HashMap::new();
         for (name, links) in &settings.fallbacks {
@@ -281,7 +287,7 @@ impl Builder {
             for (place, link) in links.iter().enumerate() {
                 let path = format!("fallbacks.{name}[{place}]");
                 match self.target(path.clone(), link) {
-                    Some(Target::Task(task)) if !is_served(task) => {
+                    Some(Target::Task(task)) if first[task.index()].is_none() => {
                         let task = task.short();
                         let message = format!(
                             "the task {task:?} has no model, so this leads nowhere; add defaults.{task} or take it out"

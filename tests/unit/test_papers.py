@@ -1,0 +1,171 @@
+"""What the papers list is what there is: paths, layers, keys of the configuration, routes, headers, names."""
+
+from __future__ import annotations
+
+import re
+import tomllib
+from pathlib import Path
+from typing import Any
+
+import pytest
+from aiohttp import web
+from pydantic import BaseModel
+from pydantic_core import PydanticUndefined
+
+import modelway as mw
+import modelway.testing
+from modelway.config.sections import BackendConfig, ModelConfig
+from modelway.events import Finished, ModelSelected, Usage
+from modelway.gateway.facts import Facts
+from modelway.gateway.routes import make_app
+
+ROOT = Path(__file__).parents[2]
+PAPERS = [*ROOT.glob("*.md"), *(ROOT / "docs").glob("*.md"), *(ROOT / "examples").glob("*.md")]
+CODE = re.compile(r"`([^`]+)`")
+
+
+def paper(name: str) -> str:
+    return (ROOT / name).read_text(encoding="utf-8")
+
+
+def first_cells(text: str) -> list[str]:
+    """What stands in code marks in the first column of the tables in ``text``."""
+    cells = [line.split(" | ")[0] for line in text.splitlines() if line.startswith("| `")]
+    return [name for cell in cells for name in CODE.findall(cell)]
+
+
+@pytest.mark.parametrize("file", PAPERS, ids=lambda file: str(file.relative_to(ROOT)))
+def test_links_lead_to_files(file: Path) -> None:
+    links = re.findall(r"\]\(([^)#]+)\)", file.read_text(encoding="utf-8"))
+    assert [link for link in links if "://" not in link and not (file.parent / link).exists()] == []
+
+
+def mapped() -> list[Path]:
+    """The paths of CONTRIBUTING's map; an indented one stands in the one above that is less indented."""
+    (block,) = re.findall(r"^```text\n(.*?)^```$", paper("CONTRIBUTING.md"), re.M | re.S)
+    above: list[Path] = []
+    paths = []
+    for line in block.splitlines():
+        depth = (len(line) - len(line.lstrip())) // 2
+        above = [*above[:depth], Path(*above[depth - 1 : depth], line.split()[0])]
+        paths.append(above[-1])
+    return paths
+
+
+def test_the_map_is_true() -> None:
+    assert [str(path) for path in mapped() if not (ROOT / path).exists()] == []
+
+
+@pytest.mark.parametrize(
+    "folder",
+    [
+        "rust/modelway-core/src",
+        "rust/modelway-core/src/classify",
+        "python/modelway",
+        "python/modelway/backends",
+        "tests",
+        ".github",
+    ],
+)
+def test_the_map_leaves_nothing_out(folder: str) -> None:
+    known = {*mapped(), *(parent for path in mapped() for parent in path.parents)}
+    unmapped = {entry.name for entry in (ROOT / folder).iterdir() if entry.relative_to(ROOT) not in known}
+    marks = {"__pycache__", "__main__.py", "py.typed", "conftest.py", "__init__.py"}
+    assert {name for name in unmapped - marks if not name.endswith(".so")} == set()
+
+
+def test_the_layers_are_those_of_the_contract() -> None:
+    with (ROOT / "pyproject.toml").open("rb") as file:
+        contracts = tomllib.load(file)["tool"]["importlinter"]["contracts"]
+    (layers,) = [contract["layers"] for contract in contracts if contract["id"] == "layers"]
+    told = paper("CONTRIBUTING.md").partition("Imports run downwards only: ")[2].partition(".")[0]
+    assert CODE.findall(told) == [name for layer in layers for name in layer.split(" : ")]
+
+
+def section_of(heading: str) -> type[BaseModel]:
+    if heading.startswith("[["):
+        return {"[[backends]]": BackendConfig, "[[models]]": ModelConfig}[heading]
+    section = mw.Config.model_fields[heading.strip("[]")].annotation
+    assert isinstance(section, type)
+    assert issubclass(section, BaseModel)
+    return section
+
+
+def as_told(default: Any) -> Any:
+    """A default as configuration.md writes it: None is absent, and what has none is required."""
+    if default is PydanticUndefined:
+        return "required"
+    return "absent" if default is None else list(default) if isinstance(default, tuple) else default
+
+
+CONFIGURATION = dict(re.findall(r"^## `(\[[^`]+\])`\n(.*?)(?=^## |\Z)", paper("docs/configuration.md"), re.M | re.S))
+
+
+def test_every_table_of_the_configuration_is_told() -> None:
+    assert {heading.strip("[]") for heading in CONFIGURATION} == set(mw.Config.model_fields)
+
+
+@pytest.mark.parametrize(
+    "heading", [heading for heading in CONFIGURATION if heading not in {"[defaults]", "[fallbacks]"}]
+)
+def test_every_key_is_told_with_its_default(heading: str) -> None:
+    told = {}
+    for key, default in re.findall(r"^\| `(\w+)` \| (.+?) \| .+ \|$", CONFIGURATION[heading], re.M):
+        told[key] = tomllib.loads(f"value = {default.strip('`')}")["value"] if "`" in default else default
+    assert told == {key: as_told(field.default) for key, field in section_of(heading).model_fields.items()}
+
+
+async def test_every_route_of_the_gateway_is_told() -> None:
+    async with mw.Conductor(mw.Config.from_toml('[defaults]\ngeneral = "m"')) as conductor:
+        routes = [route for route in make_app(conductor).router.routes() if route.method != "HEAD"]
+    paths = {
+        f"{route.method} {route.resource.canonical}" for route in routes if isinstance(route.resource, web.Resource)
+    }
+    assert sorted(first_cells(paper("docs/gateway.md").partition("## Routes")[2].partition("## ")[0])) == sorted(paths)
+
+
+def test_every_header_is_told() -> None:
+    decision = mw.ModelRouter(mw.Config.from_toml('[defaults]\ngeneral = "m"')).select("hello")
+    facts = Facts(lambda _: ("ollama", "device"))
+    facts.warn(("something is not honoured",))
+    facts.note(ModelSelected("m", "ollama", "quick", 1.0, "device", "classified", "because", "id", decision))
+    facts.note(Finished("m", "ollama", "stop", Usage(), 1.0, 1.0, 0.0))
+    told = paper("docs/gateway.md").partition("## Headers")[2].partition("## ")[0]
+    assert sorted(first_cells(told)) == sorted(facts.headers())
+
+
+def test_every_public_name_is_told() -> None:
+    words = set(re.findall(r"\w+", paper("docs/python.md")))
+    assert set(mw.__all__) - words == set()
+
+
+def test_every_error_and_event_has_its_row() -> None:
+    told = first_cells(paper("docs/python.md"))
+    errors = {
+        name for name in mw.__all__ if isinstance(kind := getattr(mw, name), type) and issubclass(kind, Exception)
+    }
+    events = {kind.__name__ for kind in mw.ConductorMessage.__args__}
+    assert (errors - {"ModelwayError"}) | events <= set(told)
+
+
+@pytest.mark.parametrize(
+    "error",
+    [
+        mw.ConfigError([]),
+        mw.InvalidRequest(""),
+        mw.UnknownModel(""),
+        mw.NoModelAvailable(""),
+        mw.ContextTooLong(""),
+        mw.BackendError("", kind="busy"),
+        mw.StreamInterrupted("", partial=""),
+    ],
+    ids=lambda error: type(error).__name__,
+)
+def test_the_attributes_of_errors_are_told(error: mw.ModelwayError) -> None:
+    (row,) = re.findall(rf"^\| `{type(error).__name__}` \| .*? \|(.*)\|$", paper("docs/python.md"), re.M)
+    assert set(CODE.findall(re.sub(r", each .*?(;|$)", "", row))) == set(vars(error))
+
+
+def test_all_of_modelway_testing_is_told() -> None:
+    words = set(re.findall(r"\w+", paper("docs/testing.md")))
+    assert set(modelway.testing.__all__) - words == set()
