@@ -171,7 +171,8 @@ impl State {
         answer
     }
 
-    fn unavailable(&self, now: impl FnOnce() -> Millis) -> Option<ModelSet> {
+    /// Models that must be left alone now. Boxed: nearly always there are none, and a decision is copied.
+    fn unavailable(&self, now: impl FnOnce() -> Millis) -> Option<Box<ModelSet>> {
         if self.troubled == 0 {
             return None;
         }
@@ -182,6 +183,6 @@ impl State {
                 set.insert(model);
             }
         }
-        Some(set)
+        Some(Box::new(set))
     }
 }

@@ -54,7 +54,7 @@ pub struct Decision {
     reason: SelectionReason,
     reading: Option<Reading>,
     needs: Needs,
-    unavailable: Option<ModelSet>,
+    unavailable: Option<Box<ModelSet>>,
 }
 
 /// Decides.
@@ -67,7 +67,7 @@ pub struct Decision {
 pub fn select(
     table: &Arc<RoutingTable>,
     request: &Request<'_>,
-    unavailable: Option<ModelSet>,
+    unavailable: Option<Box<ModelSet>>,
 ) -> Result<Decision, SelectError> {
     if table.models().is_empty() {
         return Err(SelectError::NoModels);
@@ -105,7 +105,7 @@ pub fn select(
         unavailable,
     };
     let mut first_rejected = None;
-    let found = decision.candidates().find(|model| match decision.rejection(*model) {
+    let found = decision.first_candidate(|model| match decision.rejection(model) {
         None => true,
         Some(rejection) => {
             first_rejected.get_or_insert(rejection);
@@ -180,12 +180,12 @@ impl Decision {
         let mut done = ModelSet::none(self.table.models().len());
         done.insert(self.chosen);
         let mut chain = Vec::new();
-        for model in self.candidates() {
+        self.each_candidate(|model| {
             if !done.contains(model) && self.rejection(model).is_none() {
                 done.insert(model);
                 chain.push(model);
             }
-        }
+        });
         chain
     }
 
@@ -194,23 +194,34 @@ impl Decision {
     pub fn rejected(&self) -> Vec<(ModelIndex, Rejection)> {
         let mut seen = ModelSet::none(self.table.models().len());
         let mut rejected = Vec::new();
-        for model in self.candidates() {
+        self.each_candidate(|model| {
             if let Some(rejection) = self.rejection(model)
                 && !seen.contains(model)
             {
                 seen.insert(model);
                 rejected.push((model, rejection));
             }
-        }
+        });
         rejected
     }
 
-    /// All models in order; the caller's model and its chain may come twice.
-    fn candidates(&self) -> impl Iterator<Item = ModelIndex> {
-        let own_chain =
-            self.explicit.map(|model| self.table.chain_of(Target::Model(model))).unwrap_or_default();
-        let by_class = self.table.order(self.task).iter().map(|(model, _)| *model);
-        self.explicit.into_iter().chain(own_chain).chain(by_class)
+    /// The first of all models in order that `accept` accepts; the caller's model and its chain may be
+    /// offered twice.
+    fn first_candidate(&self, mut accept: impl FnMut(ModelIndex) -> bool) -> Option<ModelIndex> {
+        if let Some(explicit) = self.explicit {
+            let own = std::iter::once(explicit).chain(self.table.chain_of(Target::Model(explicit)));
+            if let Some(found) = own.into_iter().find(|model| accept(*model)) {
+                return Some(found);
+            }
+        }
+        self.table.order(self.task).iter().map(|(model, _)| *model).find(|model| accept(*model))
+    }
+
+    fn each_candidate(&self, mut visit: impl FnMut(ModelIndex)) {
+        self.first_candidate(|model| {
+            visit(model);
+            false
+        });
     }
 
     /// Why a model can't be chosen: what no time and no shortening changes comes first.

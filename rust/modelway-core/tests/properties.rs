@@ -203,7 +203,7 @@ proptest! {
                 && !down.contains(&(index as u16))
         };
         let able: HashSet<usize> = (0..count).filter(|index| may_serve(*index)).collect();
-        match select(&table, &request, Some(unavailable)) {
+        match select(&table, &request, Some(Box::new(unavailable))) {
             Err(_) => prop_assert!(able.is_empty()),
             Ok(decision) => {
                 let chosen = table.find(&decision.model().model_id).unwrap();

@@ -1,0 +1,45 @@
+"""The ratios that the project promises, from calls taken in turn within one run.
+
+Each round times every case once, in a bare loop without a function of ours around the call; what is
+compared are the medians of the rounds.
+"""
+
+from __future__ import annotations
+
+import statistics
+import timeit
+
+from cases import CASES
+
+ROUNDS = 100
+
+#: (what, its yardstick, the promised ratio)
+PROMISES = (
+    ("select_69_bytes", "empty_call", 10.0),
+    ("select_task_given", "empty_call", 4.0),
+    ("select_100_models", "select_69_bytes", 1.5),
+    ("select_1_megabyte", "select_4_kilobytes", 2.0),
+)
+
+
+def main() -> None:
+    timers = {
+        name: timeit.Timer("call(argument)", globals={"call": case.function, "argument": case.argument})
+        for name, case in CASES.items()
+    }
+    taken: dict[str, list[float]] = {name: [] for name in CASES}
+    for _ in range(ROUNDS):
+        for name, timer in timers.items():
+            iterations = CASES[name].iterations
+            taken[name].append(timer.timeit(iterations) / iterations * 1e9)
+    for name, values in taken.items():
+        low, median, high = statistics.quantiles(values, n=4)
+        print(f"{name:20} {median:9.0f} ns (quartiles {low:.0f} to {high:.0f})")
+    for what, yardstick, promised in PROMISES:
+        ratio = statistics.median(taken[what]) / statistics.median(taken[yardstick])
+        verdict = "holds" if ratio <= promised else "DOES NOT HOLD"
+        print(f"{what:20} {ratio:6.2f} x {yardstick:20} promised <= {promised:g}: {verdict}")
+
+
+if __name__ == "__main__":
+    main()
