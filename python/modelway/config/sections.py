@@ -56,7 +56,7 @@ class RoutingConfig(Section):
 
 
 class TimeoutsConfig(Section):
-    """``[timeouts]``: how soon the first token of a warm model is wanted. They end no request; nothing reads them yet."""
+    """``[timeouts]``: how soon the first token of a warm model is wanted. Nothing reads them yet."""
 
     quick_ms: Milliseconds = 100
     """For quick answers, milliseconds: below what people notice as a wait."""

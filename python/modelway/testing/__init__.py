@@ -25,13 +25,8 @@ if TYPE_CHECKING:
         run_in_thread,
     )
     from modelway.testing.configs import mock_config
-    from modelway.testing.tiny_models import (
-        TINY_MODELS,
-        TinyModel,
-        answer_of,
-        write_tiny_model,
-        write_tiny_models,
-    )
+    from modelway.testing.tiny_model import TinyModel
+    from modelway.testing.tiny_models import TINY_MODELS, answer_of, write_tiny_model, write_tiny_models
 
 __all__ = [
     "TINY_MODELS",

@@ -31,7 +31,7 @@ from modelway.testing import tiny_templates as templates
 if TYPE_CHECKING:
     import numpy.typing as npt
 
-    from modelway.testing.tiny_models import TinyModel
+    from modelway.testing.tiny_model import TinyModel
 
 #: Far enough above 0 that no temperature a caller may ask for makes another token likely.
 LOGIT = 60.0

@@ -8,6 +8,7 @@ pub mod fallback;
 pub mod health;
 pub mod model_set;
 pub mod named;
+pub mod outcome;
 pub mod profile;
 pub mod reason;
 pub mod request;
@@ -18,7 +19,8 @@ pub mod task;
 
 pub use classify::{Basis, Classify, Evidence, KeywordClassifier, Keywords, Reading};
 pub use ewma::Millis;
-pub use health::{HealthPolicy, HealthSnapshot, ModelHealth, NotNow, OutcomeKind, RequestOutcome};
+pub use health::{HealthPolicy, HealthSnapshot, ModelHealth, NotNow};
+pub use outcome::{OutcomeKind, RequestOutcome};
 pub use profile::{
     CapabilitySet, CostTier, LatencyClass, LicenseTier, Locality, ModelCapability, ModelProfile,
 };

@@ -8,8 +8,9 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use crate::classify::{Evidence, Reading};
 use crate::ewma::Millis;
-use crate::health::{Attempt, HealthPolicy, HealthSnapshot, ModelHealth, NotNow, RequestOutcome};
+use crate::health::{Attempt, HealthPolicy, HealthSnapshot, ModelHealth, NotNow};
 use crate::model_set::ModelSet;
+use crate::outcome::RequestOutcome;
 use crate::request::Request;
 use crate::select::{Decision, SelectError, select};
 use crate::table::{BuildError, RoutingTable, Settings};

@@ -1,7 +1,8 @@
-//! Python values as numbers and texts of the core, with errors that name the argument.
+//! Python values as numbers and texts of the core, with errors that name the argument; times the other way.
 
 use std::borrow::Cow;
 
+use modelway_core::Millis;
 use pyo3::prelude::*;
 use pyo3::types::{PyBool, PyInt, PyString};
 
@@ -52,4 +53,10 @@ pub(crate) fn amount(name: &str, value: &Bound<'_, PyAny>) -> PyResult<f64> {
         Ok(number) if number.is_finite() && number >= 0.0 && !value.is_instance_of::<PyBool>() => Ok(number),
         _ => Err(invalid_request(value.py(), &format!("{name} must be a finite number, not negative"))),
     }
+}
+
+/// Milliseconds as seconds.
+#[expect(clippy::cast_precision_loss, reason = "times of a process stay far below 2^52 ms")]
+pub(crate) fn seconds(ms: Millis) -> f64 {
+    ms as f64 / 1000.0
 }

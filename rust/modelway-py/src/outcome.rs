@@ -153,12 +153,12 @@ impl ModelHealth {
 
     #[getter]
     fn retry_in_s(&self) -> Option<f64> {
-        self.core.retry_in_ms.map(crate::router::seconds)
+        self.core.retry_in_ms.map(crate::arguments::seconds)
     }
 
     #[getter]
     fn since_last_success_s(&self) -> Option<f64> {
-        self.core.since_last_success_ms.map(crate::router::seconds)
+        self.core.since_last_success_ms.map(crate::arguments::seconds)
     }
 
     fn __repr__(&self) -> String {

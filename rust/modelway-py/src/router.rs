@@ -8,7 +8,7 @@ use pyo3::exceptions::PyTypeError;
 use pyo3::prelude::*;
 use pyo3::types::{PyDict, PyString, PyTuple};
 
-use crate::arguments::text;
+use crate::arguments::{seconds, text};
 use crate::decision::{Classification, RoutingDecision};
 use crate::errors::{attempt, config_error, raise};
 use crate::outcome::{ModelHealth, RequestOutcome};
@@ -21,12 +21,6 @@ use crate::settings;
 pub(crate) struct CoreRouter {
     router: Router,
     born: Instant,
-}
-
-/// Milliseconds as seconds.
-#[expect(clippy::cast_precision_loss, reason = "times of a process stay far below 2^52 ms")]
-pub(crate) fn seconds(ms: Millis) -> f64 {
-    ms as f64 / 1000.0
 }
 
 impl CoreRouter {

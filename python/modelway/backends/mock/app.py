@@ -13,7 +13,7 @@ from modelway.backends.mock.inference import json_response, read_body, serve
 from modelway.backends.mock.wire import Refusal
 
 if TYPE_CHECKING:
-    from modelway.backends.mock.server import MultiModelMockBackend
+    from modelway.backends.mock.state import MockState
 
 _Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
 
@@ -21,7 +21,7 @@ _Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
 _BODY_LIMIT_BYTES = 64 * 1024 * 1024
 
 
-def make_app(backend: MultiModelMockBackend) -> web.Application:
+def make_app(backend: MockState) -> web.Application:
     """All routes of both protocols, served from the state of ``backend``."""
 
     async def chat(request: web.Request) -> web.StreamResponse:

@@ -17,7 +17,7 @@ from modelway.backends.mock.history import ModelRequest
 from modelway.backends.mock.wire import Ask, Refusal, Timing, make_answer
 
 if TYPE_CHECKING:
-    from modelway.backends.mock.server import MultiModelMockBackend
+    from modelway.backends.mock.state import MockState
 
 #: What a server says whose model can't be run, as Ollama words it.
 RUNNER_DEAD = (
@@ -58,7 +58,7 @@ async def read_body(request: web.Request) -> dict[str, Any]:
     return body
 
 
-async def serve(backend: MultiModelMockBackend, route: InferenceRoute, request: web.Request) -> web.StreamResponse:
+async def serve(backend: MockState, route: InferenceRoute, request: web.Request) -> web.StreamResponse:
     """Answer one request to a model, and keep its record."""
     try:
         body = await read_body(request)
@@ -95,7 +95,7 @@ async def serve(backend: MultiModelMockBackend, route: InferenceRoute, request: 
 
 
 async def _answer(
-    backend: MultiModelMockBackend, route: InferenceRoute, request: web.Request, record: ModelRequest
+    backend: MockState, route: InferenceRoute, request: web.Request, record: ModelRequest
 ) -> web.StreamResponse:
     timing = Timing()
     name = route.find(backend.models, record.body.get("model"))
