@@ -3,13 +3,17 @@
 from collections.abc import Mapping, Sequence
 from typing import Any, ClassVar, Self, final
 
+import numpy as np
+from numpy.typing import NDArray
 from typing_extensions import disjoint_base
 
 __all__ = [
     "Classification",
+    "ClassificationBatch",
     "CoreRouter",
     "CostTier",
     "EmptyCall",
+    "FeatureBatch",
     "LatencyClass",
     "LicenseTier",
     "Locality",
@@ -22,10 +26,23 @@ __all__ = [
     "SelectionReason",
     "TaskClass",
     "build_profile",
+    "classifier_fingerprint",
+    "feature_space",
+    "features",
 ]
 
 #: How the extension was built: version, profile ("release" or "debug"), target (the processor).
 build_profile: dict[str, str]
+
+#: Sixteen hex digits that tell the shipped weights of the classifier from others.
+classifier_fingerprint: str
+
+#: What the columns of ``features`` mean and a file of weights must repeat: version, buckets, sample_bytes,
+#: opening and level (values of those features), thresholds (for each count the values that begin a level).
+feature_space: dict[str, Any]
+
+def features(texts: Sequence[str]) -> FeatureBatch:
+    """The features of texts, exactly as scoring counts them. Runs on all cores and lets other threads run."""
 
 @final
 class TaskClass:
@@ -369,6 +386,40 @@ class Classification:
     def __repr__(self) -> str: ...
 
 @final
+class ClassificationBatch:
+    """What the classifier read in many texts, as read-only arrays. Reading them needs numpy (``ImportError``)."""
+
+    @property
+    def tasks(self) -> NDArray[np.uint8]:
+        """The class of each text, by its place in ``task_names``."""
+    @property
+    def confidence(self) -> NDArray[np.float32]:
+        """Probability of that class, in [0, 1]."""
+    @property
+    def complexity(self) -> NDArray[np.float32]:
+        """0 (a quick answer will do) to 1 (deep thinking)."""
+    @property
+    def scores(self) -> NDArray[np.float32]:
+        """Probabilities, one row a text and one column a class of ``task_names``."""
+    @property
+    def task_names(self) -> tuple[str, ...]: ...
+    def __len__(self) -> int: ...
+
+@final
+class FeatureBatch:
+    """A sparse matrix in compressed rows, numbers in little-endian bytes; columns rise within a row."""
+
+    @property
+    def indptr(self) -> bytes:
+        """int64: where each row begins, and the end."""
+    @property
+    def columns(self) -> bytes:
+        """uint32: buckets of n-grams, then each level of each count."""
+    @property
+    def values(self) -> bytes:
+        """float32."""
+
+@final
 class RoutingDecision:
     """Which model serves, and why. Frozen; strings are made when they are read."""
 
@@ -411,6 +462,8 @@ class CoreRouter:
     def select(self, request: str | RoutingRequest) -> RoutingDecision:
         """Decide which model serves. Raises ``NoModelAvailable``, ``UnknownModel`` or ``ContextTooLong``."""
     def classify(self, text: str) -> Classification: ...
+    def classify_many(self, texts: Sequence[str]) -> ClassificationBatch:
+        """What ``classify`` says of each text, without evidence; on all cores, and other threads run meanwhile."""
     def fallback_chain(self, name: str) -> tuple[str, ...]:
         """The models that follow the first choice for a task or a model, each once. Raises ``UnknownModel``."""
     def record_outcome(self, model: str, outcome: RequestOutcome, attempt: int | None = None) -> None: ...

@@ -27,7 +27,7 @@ class ModelRouter(CoreRouter):
 
     def __new__(cls, config: Config | None = None) -> ModelRouter:
         settings = _resolved(config)
-        router = super().__new__(cls, _for_core(settings))
+        router = super().__new__(cls, for_core(settings))
         router.settings = settings
         return router
 
@@ -38,7 +38,7 @@ class ModelRouter(CoreRouter):
         changed.
         """
         settings = _resolved(config)
-        self.replace_table(_for_core(settings))
+        self.replace_table(for_core(settings))
         self.settings = settings
 
 
@@ -49,7 +49,7 @@ def _resolved(config: Config | None) -> Settings:
     return resolve(load_config() if config is None else config)
 
 
-def _for_core(settings: Settings) -> dict[str, Any]:
+def for_core(settings: Settings) -> dict[str, Any]:
     """Plain values, one dict a model: what the binding reads."""
     fields = (
         "id", "backend", "aliases", "strengths", "weaknesses", "capabilities", "avg_ttft_ms", "avg_tokens_per_sec",
@@ -60,10 +60,26 @@ def _for_core(settings: Settings) -> dict[str, Any]:
         "defaults": list(settings.defaults.items()),
         "fallbacks": [(name, list(links)) for name, links in settings.fallbacks.items()],
         "keywords": [(task, list(words)) for task, words in settings.keywords.items()],
+        "weights": _weights(settings),
+        "threshold": settings.classifier.threshold,
         "failures_to_open": settings.health.failures_to_open,
         "backoff_ms": settings.health.backoff_ms,
         "max_backoff_ms": settings.health.max_backoff_ms,
     }
+
+
+def _weights(settings: Settings) -> bytes | None:
+    """The user's own weights; None: the shipped ones. Raises ``ConfigError`` where the file can't be read."""
+    file = settings.classifier.weights
+    if file is None:
+        return None
+    try:
+        return file.read_bytes()
+    except OSError as error:
+        from modelway.errors import ConfigError, ConfigProblem
+
+        problem = f'"{file}" can\'t be read ({error.strerror}); remove the line for the shipped weights'
+        raise ConfigError([ConfigProblem("classifier.weights", problem)]) from error
 
 
 def _plain(value: Any) -> Any:

@@ -1,7 +1,8 @@
 """Every command and every snippet in the papers, run as it stands there.
 
-All run in one folder that holds the README's own configuration as ``modelway.toml``. What would be an Ollama server
-is a mock server, by way of ``$OLLAMA_HOST``. A comment ``<!-- fails: MODEL -->`` before a block makes that model fail.
+All run in one folder that holds the README's own configuration as ``modelway.toml``, and labelled prompts as
+``prompts.jsonl``. What would be an Ollama server is a mock server, by way of ``$OLLAMA_HOST``. A comment
+``<!-- fails: MODEL -->`` before a block makes that model fail.
 """
 
 from __future__ import annotations
@@ -121,6 +122,7 @@ def place(tmp_path_factory: pytest.TempPathFactory, engine_imports: Path | None)
     folder = tmp_path_factory.mktemp("papers")
     (config,) = [block.text for block in README_BLOCKS if block.language == "toml"]
     (folder / "modelway.toml").write_text(config)
+    shutil.copy(ROOT / "tests/data/own_prompts.jsonl", folder / "prompts.jsonl")
     programs = folder / "bin"
     programs.mkdir()
     for name, what in {"python": "", "modelway": "-m modelway "}.items():
@@ -147,7 +149,7 @@ def gateway(place: Place) -> Iterator[str]:
 def test_the_readme_begins_with_the_two_commands_and_shows_every_other() -> None:
     assert README_BLOCKS[0].lines() == ["make demo", "make test"]
     shown = {line.split()[1] for block in README_BLOCKS for line in block.lines() if line.startswith("modelway ")}
-    assert shown == {"route", "ask", "chat", "serve", "models", "config"}
+    assert shown == {"route", "ask", "chat", "serve", "models", "config", "eval", "train"}
 
 
 def test_the_first_listings_of_the_readme_have_ten_lines() -> None:

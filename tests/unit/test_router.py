@@ -143,7 +143,11 @@ def test_a_router_without_models_names_the_call_that_finds_some() -> None:
         (mw.RoutingRequest("debug this Python script"), "classified", "the words of the request say it is about code"),
         (mw.RoutingRequest("12+30"), "structure", "the form of the request says it is mathematics"),
         (mw.RoutingRequest(""), "default", "there is nothing to read, so the general model serves"),
-        (mw.RoutingRequest("blue"), "unsure", "nothing in the request points clearly to a specialist"),
+        (
+            mw.RoutingRequest("help me with something"),
+            "unsure",
+            "nothing in the request points clearly to a specialist",
+        ),
         (mw.RoutingRequest("calculate"), "unsure", "points clearly to a specialist (math"),
         (
             mw.RoutingRequest("hi", task="code", context_tokens=2_000),

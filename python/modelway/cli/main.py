@@ -13,12 +13,14 @@ import modelway
 from modelway.cli.ask import ask
 from modelway.cli.chat import chat
 from modelway.cli.config import config
+from modelway.cli.evaluate import evaluate
 from modelway.cli.exits import FAILED, INTERRUPTED, WRONG_USE
 from modelway.cli.models import models
 from modelway.cli.options import common_options
 from modelway.cli.output import note
 from modelway.cli.route import route
 from modelway.cli.serve import serve
+from modelway.cli.train import train
 from modelway.errors import ConfigError, InvalidRequest, ModelwayError
 
 
@@ -70,7 +72,7 @@ def cli() -> None:
     """
 
 
-for command in (route, ask, chat, serve, models, config):
+for command in (route, ask, chat, serve, models, config, evaluate, train):
     cli.add_command(command)
 
 

@@ -55,6 +55,17 @@ class RoutingConfig(Section):
         return {key.removesuffix("_keywords"): getattr(self, key) for key in type(self).model_fields}
 
 
+class ClassifierConfig(Section):
+    """``[classifier]``: how prompts are read."""
+
+    weights: Annotated[str, Field(min_length=1)] | None = None
+    """A file of own weights, as ``modelway train`` writes it, relative to the configuration file; absent: the
+    shipped ones."""
+    threshold: Annotated[float, Field(ge=0, le=1)] | None = None
+    """The probability below which no task is followed and the prompt counts as general; absent: what the weights
+    were made with."""
+
+
 class TimeoutsConfig(Section):
     """``[timeouts]``: how soon the first token of a warm model is wanted. Nothing reads them yet."""
 

@@ -90,6 +90,14 @@ class ResolvedModel:
 
 
 @dataclass(frozen=True, slots=True)
+class ResolvedClassifier:
+    """How prompts are read; None: the shipped weights, and the threshold that they were made with."""
+
+    weights: Path | None
+    threshold: float | None
+
+
+@dataclass(frozen=True, slots=True)
 class Settings:
     """Everything in force. Tasks are short names; ``fallbacks`` is keyed by task or model name."""
 
@@ -98,6 +106,7 @@ class Settings:
     defaults: dict[str, str]
     fallbacks: dict[str, tuple[str, ...]]
     keywords: dict[str, tuple[str, ...]]
+    classifier: ResolvedClassifier
     timeouts: TimeoutsConfig
     health: HealthConfig
     server: ServerConfig
@@ -126,10 +135,18 @@ def resolve(config: Config, environ: Mapping[str, str] = os.environ) -> Settings
         defaults=dict(config.defaults),
         fallbacks=dict(config.fallbacks),
         keywords=config.routing.by_task(),
+        classifier=ResolvedClassifier(
+            weights=_file(config.classifier.weights, config.base_dir), threshold=config.classifier.threshold
+        ),
         timeouts=config.timeouts,
         health=config.health,
         server=config.server,
     )
+
+
+def _file(written: str | None, base_dir: Path) -> Path | None:
+    """The file that is meant by what a configuration in ``base_dir`` says."""
+    return base_dir / Path(written).expanduser() if written else None
 
 
 def implied_capabilities(strengths: tuple[str, ...]) -> tuple[str, ...]:
@@ -244,7 +261,7 @@ def _resolve_model(
         backend=backend.name,
         name=name,
         aliases=written.aliases,
-        path=base_dir / Path(written.path).expanduser() if written.path else None,
+        path=_file(written.path, base_dir),
         strengths=written.strengths,
         weaknesses=written.weaknesses,
         capabilities=capabilities,

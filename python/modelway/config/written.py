@@ -18,6 +18,7 @@ from modelway.config.fields import Defaults, Fallbacks
 from modelway.config.problems import problems_of, syntax_problem
 from modelway.config.sections import (
     BackendConfig,
+    ClassifierConfig,
     DeadlinesConfig,
     HealthConfig,
     ModelConfig,
@@ -45,6 +46,8 @@ class Config(Section):
     backend, the first one of kind ollama."""
     routing: RoutingConfig = RoutingConfig()
     """Words that speak for a task."""
+    classifier: ClassifierConfig = ClassifierConfig()
+    """How prompts are read."""
     fallbacks: Fallbacks = Field(default_factory=dict)
     """Task or model -> the tasks and models that follow when it fails, in order. A task's name is the task, also
     where a model has the same name."""

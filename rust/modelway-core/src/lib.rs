@@ -17,7 +17,7 @@ pub mod select;
 pub mod table;
 pub mod task;
 
-pub use classify::{Basis, Classify, Evidence, KeywordClassifier, Keywords, Reading};
+pub use classify::{Basis, Classify, Evidence, Keywords, Reading, TrainedClassifier};
 pub use ewma::Millis;
 pub use health::{HealthPolicy, HealthSnapshot, ModelHealth, NotNow};
 pub use outcome::{OutcomeKind, RequestOutcome};

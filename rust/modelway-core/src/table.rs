@@ -4,7 +4,7 @@
 use std::collections::HashMap;
 use std::sync::Arc;
 
-use crate::classify::{Classify, KeywordClassifier, Keywords};
+use crate::classify::{Classify, Keywords, SHIPPED, TrainedClassifier, Weights};
 use crate::fallback::{self, Target, Written};
 use crate::model_set::ModelIndex;
 use crate::named::nearest;
@@ -22,6 +22,10 @@ pub struct Settings {
     pub fallbacks: Vec<(String, Vec<String>)>,
     /// Keywords of the classifier.
     pub keywords: Keywords,
+    /// A file of weights for the classifier; `None`: the shipped ones.
+    pub weights: Option<Vec<u8>>,
+    /// The probability below which no class is followed; `None`: that of the weights.
+    pub threshold: Option<f32>,
 }
 
 /// One thing that keeps a table from being built.
@@ -78,16 +82,17 @@ impl RoutingTable {
         builder.index_names(&settings.models);
         let first = builder.resolve_first_choices(&settings);
         let written = builder.resolve_fallbacks(&settings, &first);
-        if !builder.errors.is_empty() {
+        let weights = builder.read_weights(settings.weights.as_deref());
+        let Some(weights) = weights.filter(|_| builder.errors.is_empty()) else {
             return Err(builder.errors);
-        }
+        };
         let models = settings.models;
         let mut table = Self {
             names: builder.names,
             first,
             written,
             order: Default::default(),
-            classifier: Arc::new(KeywordClassifier::new(&settings.keywords)),
+            classifier: Arc::new(TrainedClassifier::new(weights, &settings.keywords, settings.threshold)),
             models,
         };
         table.order = std::array::from_fn(|task| table.ranked(TaskClass::ALL[task]));
@@ -197,6 +202,16 @@ struct Builder {
 }
 
 impl Builder {
+    fn read_weights(&mut self, file: Option<&[u8]>) -> Option<Weights> {
+        match Weights::parse(file.unwrap_or(SHIPPED)) {
+            Ok(weights) => Some(weights),
+            Err(problem) => {
+                self.error("classifier.weights".to_owned(), problem);
+                None
+            }
+        }
+    }
+
     fn error(&mut self, path: String, message: String) {
         self.errors.push(BuildError { path, message });
     }

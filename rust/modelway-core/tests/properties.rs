@@ -13,11 +13,10 @@ use modelway_core::model_set::ModelSet;
 use modelway_core::request::estimate_tokens;
 use modelway_core::select::select;
 use modelway_core::{
-    Classify, KeywordClassifier, Locality, ModelCapability, ModelProfile, Request, RoutingTable, Settings,
-    TaskClass,
+    Classify, Locality, ModelCapability, ModelProfile, Request, RoutingTable, Settings, TaskClass,
 };
 use proptest::prelude::*;
-use support::{cases, keywords, plain};
+use support::{cases, classifier, keywords, plain};
 
 /// Texts of all scripts, of words that the classifier knows, and of what confuses parsers.
 fn text() -> impl Strategy<Value = String> {
@@ -115,7 +114,7 @@ proptest! {
 
     #[test]
     fn any_text_has_a_reading(text in prop_oneof![4 => text(), 1 => long_text()]) {
-        let classifier = KeywordClassifier::new(&keywords());
+        let classifier = classifier();
         let reading = classifier.read(&text);
         let (explained, evidence) = classifier.explain(&text);
         prop_assert_eq!(reading, explained);

@@ -6,11 +6,10 @@ mod support;
 
 use modelway_core::classify::READABLE;
 use modelway_core::{
-    Classify, HealthPolicy, KeywordClassifier, OutcomeKind, Reading, Request, RequestOutcome, Router,
-    RoutingTable, SelectError,
+    Classify, HealthPolicy, OutcomeKind, Reading, Request, RequestOutcome, Router, RoutingTable, SelectError,
 };
 use serde_json::Value;
-use support::{all_hold, ids, keywords, plain, settings, strings, task};
+use support::{all_hold, classifier, ids, plain, settings, strings, task};
 
 fn expect<T: PartialEq + std::fmt::Debug>(what: &str, seen: &T, wanted: &T) -> Result<(), String> {
     if seen == wanted { Ok(()) } else { Err(format!("{what} is {seen:?}, not {wanted:?}")) }
@@ -27,7 +26,7 @@ fn above(reading: &Reading, name: &str) -> usize {
 
 #[test]
 fn selection() {
-    let classifier = KeywordClassifier::new(&keywords());
+    let classifier = classifier();
     let models = settings(&serde_json::json!({"models": ["only"]}));
     let router = Router::new(models, HealthPolicy::default()).unwrap();
     all_hold("selection", |row| {

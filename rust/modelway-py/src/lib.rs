@@ -1,6 +1,7 @@
 //! The Python face of modelway-core: arguments in, one core call, results out. No policy here.
 
 mod arguments;
+mod batch;
 mod decision;
 mod errors;
 mod names;
@@ -46,6 +47,11 @@ fn _core(module: &Bound<'_, PyModule>) -> PyResult<()> {
     module.add_class::<request::RoutingRequest>()?;
     module.add_class::<decision::Classification>()?;
     module.add_class::<decision::RoutingDecision>()?;
+    module.add_class::<batch::ClassificationBatch>()?;
+    module.add_class::<batch::FeatureBatch>()?;
+    module.add_function(wrap_pyfunction!(batch::feature_batch, module)?)?;
+    module.add("feature_space", batch::feature_space(module.py())?)?;
+    module.add("classifier_fingerprint", batch::fingerprint())?;
     module.add_class::<router::CoreRouter>()?;
     module.add_class::<EmptyCall>()?;
     let facts = PyDict::new(module.py());

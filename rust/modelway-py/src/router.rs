@@ -9,6 +9,7 @@ use pyo3::prelude::*;
 use pyo3::types::{PyDict, PyString, PyTuple};
 
 use crate::arguments::{seconds, text};
+use crate::batch::ClassificationBatch;
 use crate::decision::{Classification, RoutingDecision};
 use crate::errors::{attempt, config_error, raise};
 use crate::outcome::{ModelHealth, RequestOutcome};
@@ -142,6 +143,10 @@ impl CoreRouter {
     fn classify(&self, text: &Bound<'_, PyString>) -> Classification {
         let (reading, evidence) = self.router.classify(&crate::arguments::text(text));
         Classification { reading, evidence }
+    }
+
+    fn classify_many(&self, texts: &Bound<'_, PyAny>) -> PyResult<ClassificationBatch> {
+        ClassificationBatch::read(self.router.table().classifier(), texts)
     }
 
     fn fallback_chain<'py>(

@@ -35,6 +35,8 @@ struct RawSettings {
     defaults: Vec<(String, String)>,
     fallbacks: Vec<(String, Vec<String>)>,
     keywords: Vec<(String, Vec<String>)>,
+    weights: Option<Vec<u8>>,
+    threshold: Option<f32>,
     failures_to_open: u32,
     backoff_ms: u64,
     max_backoff_ms: u64,
@@ -88,6 +90,8 @@ pub(crate) fn read(raw: &Bound<'_, PyAny>) -> PyResult<(Settings, HealthPolicy)>
                 .map(|(task, words)| Ok((by_task(&task)?, words)))
                 .collect::<PyResult<_>>()?,
         ),
+        weights: raw.weights,
+        threshold: raw.threshold,
     };
     let policy = HealthPolicy {
         failures_to_open: raw.failures_to_open,

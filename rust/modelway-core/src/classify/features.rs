@@ -1,4 +1,4 @@
-//! The form of a text: how long it is, how it asks, what stands in it besides words.
+//! The structure of a text that settles a class whatever its words say: code, arithmetic, formulas.
 
 use super::tokens::Token;
 
@@ -9,14 +9,6 @@ pub(super) struct Features {
     words: u32,
     /// Characters of scripts that set no spaces.
     half_words: u32,
-    /// Numbers: words that begin with a digit, but for what stands behind a point.
-    pub(super) numbers: u32,
-    /// Question marks of any script.
-    pub(super) questions: u32,
-    /// Line ends.
-    pub(super) lines: u32,
-    /// Lines that begin like an item of a list.
-    pub(super) items: u32,
     /// Lines that end in `;`, `{` or `}`.
     pub(super) code_lines: u32,
     /// Names such as `user_id` or `getUserName`.
@@ -35,24 +27,13 @@ impl Features {
         match token {
             Token::Word(word) => {
                 self.words += 1;
-                if bytes[word.start].is_ascii_digit() {
-                    self.numbers += u32::from(!continues_number(bytes, word.start));
-                }
-                if word.has_inner_capital {
+                if word.has_inner_capital() {
                     self.identifiers += u32::from(is_identifier(&bytes[word.start..word.end]));
                 }
             }
             Token::Sign(at) => match bytes[at] {
-                b'\n' => {
-                    self.lines += 1;
-                    self.end_line(bytes, at);
-                }
-                b'?' => self.questions += 1,
-                b'.' | b')' => self.items += u32::from(ends_item_number(bytes, at)),
-                b'+' | b'*' | b'/' | b'^' | b'=' | b'-' => {
-                    self.items += u32::from(is_bullet(bytes, at));
-                    self.count_operator(bytes, at);
-                }
+                b'\n' => self.end_line(bytes, at),
+                b'+' | b'*' | b'/' | b'^' | b'=' | b'-' => self.count_operator(bytes, at),
                 _ => {}
             },
             Token::Wide(at, c) => self.count_wide(bytes, at, c),
@@ -71,7 +52,6 @@ impl Features {
 
     fn count_wide(&mut self, bytes: &[u8], at: usize, c: char) {
         match c {
-            '？' | '؟' => self.questions += 1,
             '∀'..='⋿' | '²' | '³' | '¹' | '×' | '÷' | '±' | 'π' | 'θ' | '⁰'..='₎' | '→' | '⇒' =>
             {
                 self.signs += 1;
@@ -110,23 +90,6 @@ impl Features {
     }
 }
 
-/// Whether the digit at `at` goes on a number: behind a digit, or a point or comma between digits.
-fn continues_number(bytes: &[u8], at: usize) -> bool {
-    let is_digit_at = |back: usize| at >= back && bytes[at - back].is_ascii_digit();
-    is_digit_at(1) || (at >= 1 && matches!(bytes[at - 1], b'.' | b',') && is_digit_at(2))
-}
-
-/// Whether the sign at `at` is a bullet: alone at the beginning of its line.
-fn is_bullet(bytes: &[u8], at: usize) -> bool {
-    matches!(bytes[at], b'-' | b'*')
-        && bytes.get(at + 1) == Some(&b' ')
-        && bytes[..at]
-            .iter()
-            .rev()
-            .find(|byte| !matches!(byte, b' ' | b'\t'))
-            .is_none_or(|byte| *byte == b'\n')
-}
-
 /// Whether a word with an inner capital or `_` is a name as programs have them: `user_id`, or
 /// `getUserName`, whose first capital follows three small letters or more; "iPhone" has fewer.
 fn is_identifier(word: &[u8]) -> bool {
@@ -137,14 +100,6 @@ fn is_identifier(word: &[u8]) -> bool {
         && word.get(small).is_some_and(u8::is_ascii_uppercase)
         && word.get(small + 1).is_some_and(u8::is_ascii_lowercase);
     is_humped || word.windows(3).any(joins)
-}
-
-/// Whether the `.` or `)` at `at` ends a number that begins its line: "1. " or "2) ".
-fn ends_item_number(bytes: &[u8], at: usize) -> bool {
-    let digits = bytes[..at].iter().rev().take(3).take_while(|byte| byte.is_ascii_digit()).count();
-    digits > 0
-        && bytes.get(at + 1) == Some(&b' ')
-        && at.checked_sub(digits + 1).is_none_or(|before| bytes[before] == b'\n')
 }
 
 /// The nearest byte that is no blank, at most two blanks away, and how many blanks lie between.
@@ -214,11 +169,10 @@ mod tests {
     }
 
     #[test]
-    fn lists_lines_words_and_signs_are_counted() {
-        let seen = count("Pick:\n1. one\n2) two\n- three\n * four\nint main() {\n  return 0;\n}");
-        assert_eq!((seen.items, seen.lines, seen.code_lines), (4, 7, 3));
+    fn lines_of_programs_words_and_signs_are_counted() {
+        let seen = count("Pick:\n1. one\n- three\nint main() {\n  return 0; \n}");
+        assert_eq!(seen.code_lines, 3);
         assert_eq!(count("∑ of n² ≤ ∞ ?").signs, 4);
-        assert_eq!(count("写一个函数？").all_words(), 5 / 2);
-        assert_eq!((count("写一个函数？").questions, count("").all_words()), (1, 0));
+        assert_eq!((count("写一个函数？").all_words(), count("").all_words()), (5 / 2, 0));
     }
 }

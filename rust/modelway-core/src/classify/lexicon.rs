@@ -18,10 +18,12 @@ use crate::task::TaskClass;
 #[derive(Clone, Debug, Default)]
 pub struct Keywords(pub Vec<(TaskClass, Vec<String>)>);
 
-/// Points of a configured keyword: alone it is a lead (0.44), two of one class decide (0.84).
+/// Points of a configured keyword: a lead, no more; what is trained and structure outweigh it.
 const KEYWORD_POINTS: f32 = 1.8;
 /// Points for what a verb asks for.
 const OBJECT_POINTS: f32 = 3.5;
+/// Words of languages that the weights were hardly trained on count this much more: nothing else speaks.
+const ABROAD_SHARE: f32 = 2.0;
 /// How far behind its verb an object may stand, in bytes.
 const OBJECT_REACH: usize = 48;
 /// Words in the middle of a long text say less of what is wanted than those at its ends.
@@ -39,6 +41,9 @@ struct Entry {
     object: Option<TaskClass>,
     is_verb: bool,
     is_symbol: bool,
+    is_vague: bool,
+    /// Only in languages that the weights were hardly trained on.
+    is_abroad: bool,
     /// Any ending may follow.
     is_stem: bool,
     /// Written in a script that sets no spaces between words.
@@ -79,7 +84,7 @@ impl Lexicon {
 
     /// A reader of one text in normal form, to be shown its tokens in order.
     pub(super) fn reader<'a>(&'a self, text: &'a str) -> Reader<'a> {
-        Reader { lexicon: self, text, verb_end: None, done_until: 0 }
+        Reader { lexicon: self, text, verb_end: None, done_until: 0, vague: 0 }
     }
 }
 
@@ -91,6 +96,8 @@ pub(super) struct Reader<'a> {
     verb_end: Option<usize>,
     /// Where the last entry found ends; tokens inside it begin no other.
     done_until: usize,
+    /// How many vague words there were.
+    pub(super) vague: u32,
 }
 
 impl Reader<'_> {
@@ -113,7 +120,10 @@ impl Reader<'_> {
 
     fn take(&mut self, entry: &Entry, start: usize, end: usize, tell: &mut impl FnMut(Hit)) {
         let bytes = self.text.as_bytes();
-        let share = if end <= END_BYTES || start + END_BYTES >= bytes.len() { 1.0 } else { MIDDLE_SHARE };
+        let is_middle = end > END_BYTES && start + END_BYTES < bytes.len();
+        let share = if is_middle { MIDDLE_SHARE } else { 1.0 };
+        let share = if entry.is_abroad { share * ABROAD_SHARE } else { share };
+        self.vague += u32::from(entry.is_vague);
         for &(task, points) in &entry.points {
             tell(Hit { start, end, task, points: points * share, is_symbol: entry.is_symbol });
         }
@@ -164,6 +174,7 @@ enum Section {
     Symbol(TaskClass, f32),
     Object(TaskClass),
     Verb,
+    Vague,
     Nothing,
 }
 
@@ -182,13 +193,14 @@ impl Source {
                 }
                 continue;
             }
-            for item in line.split(", ") {
-                self.add(item, section);
+            let abroad = line.strip_prefix("~ ");
+            for item in abroad.unwrap_or(line).split(", ") {
+                self.add(item, section, abroad.is_some());
             }
         }
     }
 
-    fn add(&mut self, item: &str, section: Section) {
+    fn add(&mut self, item: &str, section: Section, is_abroad: bool) {
         let phrase = if matches!(section, Section::Symbol(..)) { item } else { item.trim() };
         let stem = phrase.strip_suffix('*').filter(|_| !matches!(section, Section::Symbol(..)));
         let phrase = Normal::of(stem.unwrap_or(phrase), false).text().to_ascii_lowercase();
@@ -196,8 +208,10 @@ impl Source {
             self.refused.push(item.to_owned());
             return;
         }
+        let is_new = !self.place_of.contains_key(&phrase);
         let entry = self.entry(&phrase);
         entry.is_stem |= stem.is_some();
+        entry.is_abroad = is_abroad && (is_new || entry.is_abroad);
         match section {
             Section::Points(task, points) => entry.set(task, points),
             Section::Symbol(task, points) => {
@@ -208,6 +222,7 @@ impl Source {
             }
             Section::Object(task) => entry.object = Some(task),
             Section::Verb => entry.is_verb = true,
+            Section::Vague => entry.is_vague = true,
             Section::Nothing => {}
         }
     }
@@ -229,6 +244,7 @@ impl Section {
         let task = |name: &str| TaskClass::parse(name);
         match words.as_slice() {
             ["verb"] => Some(Self::Verb),
+            ["vague"] => Some(Self::Vague),
             ["nothing"] => Some(Self::Nothing),
             ["object", name] => Some(Self::Object(task(name)?)),
             ["symbol", name, points] => Some(Self::Symbol(task(name)?, points.parse().ok()?)),

@@ -1,22 +1,32 @@
 //! Text in, reading out: which class a prompt wants, how sure, and why.
 //!
 //! [`Classify`] is the seam: a classifier gives a [`Reading`] (cheap, for every decision) and the
-//! evidence behind it (for whoever asks why). [`KeywordClassifier`] reads words and structure.
+//! evidence behind it (for whoever asks why). [`TrainedClassifier`] adds trained weights and what is known
+//! of words and structure.
 
+mod batch;
+mod calibrate;
 mod features;
-mod keyword;
 mod lexicon;
+mod linear;
+mod ngrams;
 mod normal;
-mod opening;
 mod phrases;
+mod prior;
 pub mod sample;
-mod scores;
+mod shape;
 mod tokens;
+mod trained;
+pub mod training;
 
 use crate::task::TaskClass;
 
-pub use keyword::KeywordClassifier;
+pub use batch::each_text;
 pub use lexicon::Keywords;
+pub use linear::{SHIPPED, VERSION, Weights};
+pub use ngrams::BUCKETS;
+pub use shape::LEVELS;
+pub use trained::TrainedClassifier;
 
 /// The classes a text can be read as: all but embedding, which the endpoint decides.
 pub const READABLE: [TaskClass; 7] = [

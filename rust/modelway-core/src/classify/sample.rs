@@ -4,7 +4,7 @@
 //! telling more.
 
 /// The longest text that is read whole, in bytes; a longer one gives half of this from each end.
-pub const SAMPLE_BYTES: usize = 4096;
+pub const SAMPLE_BYTES: usize = 2048;
 
 /// The parts of a text that are read.
 #[derive(Clone, Copy, Debug)]

@@ -24,8 +24,9 @@ pub(super) struct Word {
     /// The same for words that are equal but for case; for no others where it has at most eight bytes,
     /// and seldom for others beyond that.
     pub(super) key: u64,
-    /// A capital or `_` stands behind its first byte.
-    pub(super) has_inner_capital: bool,
+    /// Not zero where a capital or `_` stands behind its first byte. A whole machine word: a bool, written
+    /// as one byte and copied as eight, would make each copy wait for the write.
+    inner_capitals: u64,
 }
 
 /// A stem is found by this many bytes and must be as long.
@@ -88,9 +89,13 @@ impl Word {
         let head = (first | CASE_BITS) & mask(length);
         // Capitals and `_` are the bytes of a word without that bit.
         let capitals = (!first << 2) & bits & mask(length);
-        let word =
-            Self { start, end: start + length, head, key: head, has_inner_capital: capitals & !0xFF != 0 };
+        let word = Self { start, end: start + length, head, key: head, inner_capitals: capitals & !0xFF };
         if length < 8 { word } else { word.longer(bytes) }
+    }
+
+    /// Whether a capital or `_` stands behind its first byte.
+    pub(super) const fn has_inner_capital(&self) -> bool {
+        self.inner_capitals != 0
     }
 
     /// The key of its first four bytes, where it has as many.
@@ -115,7 +120,7 @@ impl Word {
                 self.key =
                     self.key.rotate_left(25).wrapping_mul(GOLDEN) ^ ((next | CASE_BITS) & mask(length));
             }
-            self.has_inner_capital |= (!next << 2) & bits & mask(length) != 0;
+            self.inner_capitals |= (!next << 2) & bits & mask(length);
             self.end += length;
             if length < 8 {
                 return self;
@@ -174,7 +179,7 @@ mod tests {
                 let word = Word::at(text.as_bytes(), 0);
                 assert_eq!((word.start, word.end), (0, length), "{text:?}");
                 assert_eq!(word.stem().is_some(), length >= 4);
-                assert_eq!(word.has_inner_capital, length > 1, "{text:?}");
+                assert_eq!(word.has_inner_capital(), length > 1, "{text:?}");
             }
         }
     }

@@ -6,9 +6,10 @@
 #![allow(dead_code, reason = "each test file uses a part")]
 #![allow(clippy::unwrap_used, clippy::panic, reason = "a row that can't be read must fail its test")]
 
+use modelway_core::classify::{SHIPPED, Weights};
 use modelway_core::{
     CostTier, Keywords, LicenseTier, Locality, ModelCapability, ModelProfile, RoutingTable, Settings,
-    TaskClass,
+    TaskClass, TrainedClassifier,
 };
 use proptest::test_runner::{Config, RngSeed};
 use serde_json::Value;
@@ -35,6 +36,12 @@ pub(crate) fn keywords() -> Keywords {
         (TaskClass::Mathematical, words("calculate solve equation integral prove")),
         (TaskClass::Creative, words("write poem story compose imagine")),
     ])
+}
+
+/// The shipped classifier with the keywords of the default configuration.
+pub(crate) fn classifier() -> TrainedClassifier {
+    let weights = Weights::parse(SHIPPED).unwrap_or_else(|error| panic!("{error}"));
+    TrainedClassifier::new(weights, &keywords(), None)
 }
 
 /// The strings of a list; none where it is absent.
@@ -104,6 +111,7 @@ pub(crate) fn settings(row: &Value) -> Settings {
             .collect(),
         fallbacks: entries("fallbacks").iter().map(|(name, links)| (name.clone(), strings(links))).collect(),
         keywords: keywords(),
+        ..Settings::default()
     }
 }
 

@@ -1,0 +1,66 @@
+//! What the trainer reads: the very numbers that scoring adds weights for.
+
+use super::linear::count_levels;
+use super::ngrams::{BUCKETS, Ngrams, Sink, bucket};
+use super::normal::Normal;
+use super::sample::Sample;
+use super::shape::LEVELS;
+
+/// The value of an opening in its bucket's column.
+pub const OPENING_VALUE: f32 = 0.3;
+/// The value of each level that a count reaches.
+pub const LEVEL_VALUE: f32 = 0.1;
+
+/// A row of the training matrix: (column, value), by column, each column once. Columns are the buckets of
+/// n-grams, then each level of each count.
+#[must_use]
+pub fn features(text: &str) -> Vec<(u32, f32)> {
+    let mut found = Found::default();
+    let mut ngrams = Ngrams::new(text.len());
+    for part in Sample::of(text).parts() {
+        ngrams.read(Normal::of(part, false).text(), &mut found);
+    }
+    let share = 1.0 / (found.ngrams.len().max(1) as f32).sqrt();
+    let mut row: Vec<(u32, f32)> = Vec::with_capacity(found.ngrams.len() + 32);
+    found.ngrams.sort_unstable();
+    for same in found.ngrams.chunk_by(|one, other| one == other) {
+        row.push((same[0], same.len() as f32 * share));
+    }
+    for column in found.openings {
+        match row.binary_search_by_key(&column, |(column, _)| *column) {
+            Ok(place) => row[place].1 += OPENING_VALUE,
+            Err(place) => row.insert(place, (column, OPENING_VALUE)),
+        }
+    }
+    let mut column = BUCKETS as u32;
+    for (count, levels) in ngrams.shape.counts().iter().zip(LEVELS) {
+        for level in levels {
+            if level <= count {
+                row.push((column, LEVEL_VALUE));
+            }
+            column += 1;
+        }
+    }
+    debug_assert_eq!(column, BUCKETS as u32 + count_levels());
+    row
+}
+
+#[derive(Debug, Default)]
+struct Found {
+    ngrams: Vec<u32>,
+    openings: Vec<u32>,
+}
+
+impl Sink for Found {
+    type Under = ();
+
+    fn ngram(&mut self, (): (), id: u32) {
+        self.ngrams.push(bucket(id) as u32);
+    }
+
+    fn opening(&mut self, id: u32) {
+        self.openings.push(bucket(id) as u32);
+    }
+
+    fn token(&mut self, (): (), _start: usize, _end: usize) {}
+}
