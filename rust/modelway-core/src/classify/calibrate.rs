@@ -1,6 +1,6 @@
 //! From logits to a reading: calibrated probabilities, complexity, and whether they suffice to follow.
 
-use super::linear::{COLUMNS, Calibration};
+use super::weights::{COLUMNS, Calibration};
 use super::{Basis, READABLE, Reading};
 use crate::task::TaskClass;
 

@@ -8,25 +8,26 @@ mod batch;
 mod calibrate;
 mod features;
 mod lexicon;
-mod linear;
 mod ngrams;
 mod normal;
 mod phrases;
 mod prior;
 pub mod sample;
 mod shape;
+mod tally;
 mod tokens;
 mod trained;
 pub mod training;
+mod weights;
 
 use crate::task::TaskClass;
 
 pub use batch::each_text;
 pub use lexicon::Keywords;
-pub use linear::{SHIPPED, VERSION, Weights};
 pub use ngrams::BUCKETS;
 pub use shape::LEVELS;
 pub use trained::TrainedClassifier;
+pub use weights::{SHIPPED, VERSION, Weights};
 
 /// The classes a text can be read as: all but embedding, which the endpoint decides.
 pub const READABLE: [TaskClass; 7] = [

@@ -2,11 +2,12 @@
 
 use super::calibrate::Logits;
 use super::lexicon::{Hit, Keywords, Lexicon};
-use super::linear::{COLUMNS, Tally, Weights};
 use super::ngrams::{Ngrams, Sink};
 use super::normal::Normal;
 use super::prior::Prior;
 use super::sample::{SAMPLE_BYTES, Sample};
+use super::tally::Tally;
+use super::weights::{COLUMNS, Weights};
 use super::{Basis, Classify, Evidence, READABLE, Reading};
 use crate::task::TaskClass;
 

@@ -1,10 +1,10 @@
 //! What the trainer reads: the very numbers that scoring adds weights for.
 
-use super::linear::count_levels;
 use super::ngrams::{BUCKETS, Ngrams, Sink, bucket};
 use super::normal::Normal;
 use super::sample::Sample;
 use super::shape::LEVELS;
+use super::weights::count_levels;
 
 /// The value of an opening in its bucket's column.
 pub const OPENING_VALUE: f32 = 0.3;

@@ -1,12 +1,12 @@
-//! The trained weights: a file with a checked header, and scores by adding rows of it.
+//! The trained weights: a file with a checked header, and the scores of what was tallied by it.
 //!
 //! A bucket's eight weights (seven classes and the complexity head, a byte each) lie beside each other,
-//! so that one load serves all. They are kept with 128 added, which makes them unsigned: even and odd
-//! bytes are summed in 16-bit lanes of two machine words, at most 257 rows before the lanes are emptied.
+//! so that one load serves all.
 
-use super::ngrams::{BUCKETS, Ngrams, Sink, bucket};
+use super::ngrams::{BUCKETS, Ngrams, bucket};
 use super::sample::SAMPLE_BYTES;
 use super::shape::{COUNTS, LEVELS};
+use super::tally::Tally;
 
 /// Columns of a row: the classes of `READABLE`, then complexity.
 pub(super) const COLUMNS: usize = 8;
@@ -18,10 +18,7 @@ const MAGIC: &[u8; 4] = b"MWLC";
 pub const VERSION: u32 = 1;
 /// No sound weight is larger; below it no sum overflows, and a number that is none fails the comparison.
 const LARGEST: f32 = 1e6;
-const LANES: u64 = 0x00FF_00FF_00FF_00FF;
 const SIGNS: u64 = 0x8080_8080_8080_8080;
-/// Rows that 16-bit lanes hold of bytes: 257 x 255 = 65,535.
-const FULL: u64 = 257;
 
 /// Constants that turn scores into a reading, fitted on texts that the weights had not seen.
 #[derive(Clone, Copy, Debug)]
@@ -101,7 +98,7 @@ impl Weights {
 
     /// The scores of what was told and counted: seven logits, and complexity as its head has it.
     pub(super) fn scores(&self, tally: &Tally<'_>, ngrams: &Ngrams) -> [f32; COLUMNS] {
-        let ((ngrams_told, text), (_, opening)) = (tally.text.finish(), tally.opening.finish());
+        let ((ngrams_told, text), (_, opening)) = tally.sums();
         let share = 1.0 / (ngrams_told.max(1) as f32).sqrt();
         let mut scores = self.bias;
         for column in 0..COLUMNS {
@@ -127,9 +124,15 @@ impl Weights {
         if column + 1 < COLUMNS { self.unit } else { self.head_unit }
     }
 
+    /// The weights of an n-gram as the file has them, with 128 added to each byte.
+    #[inline]
+    pub(super) fn packed(&self, id: u32) -> u64 {
+        self.rows[bucket(id)]
+    }
+
     /// The weights of an n-gram.
     pub(super) fn row(&self, id: u32) -> [i8; COLUMNS] {
-        (self.rows[bucket(id)] ^ SIGNS).to_le_bytes().map(u8::cast_signed)
+        (self.packed(id) ^ SIGNS).to_le_bytes().map(u8::cast_signed)
     }
 }
 
@@ -168,117 +171,9 @@ impl File<'_> {
     }
 }
 
-/// Rows summed in 16-bit lanes.
-#[derive(Clone, Copy, Debug, Default)]
-pub(super) struct Lanes {
-    even: u64,
-    odd: u64,
-    rows: u64,
-}
-
-impl Lanes {
-    // Lanes can't carry into each other before they are full, so nothing wraps.
-    #[inline]
-    const fn with(self, row: u64) -> Self {
-        Self {
-            even: self.even.wrapping_add(row & LANES),
-            odd: self.odd.wrapping_add((row >> 8) & LANES),
-            rows: self.rows.wrapping_add(1),
-        }
-    }
-}
-
-/// A sum of any number of rows.
-#[derive(Clone, Copy, Debug, Default)]
-struct Sum {
-    lanes: Lanes,
-    rows: u32,
-    total: [u32; COLUMNS],
-}
-
-impl Sum {
-    fn add(&mut self, lanes: Lanes) {
-        if self.lanes.rows + lanes.rows > FULL {
-            self.empty();
-        }
-        self.lanes.even = self.lanes.even.wrapping_add(lanes.even);
-        self.lanes.odd = self.lanes.odd.wrapping_add(lanes.odd);
-        self.lanes.rows += lanes.rows;
-    }
-
-    fn empty(&mut self) {
-        for lane in 0..COLUMNS / 2 {
-            self.total[2 * lane] += (self.lanes.even >> (16 * lane)) as u32 & 0xFFFF;
-            self.total[2 * lane + 1] += (self.lanes.odd >> (16 * lane)) as u32 & 0xFFFF;
-        }
-        self.rows += self.lanes.rows as u32;
-        self.lanes = Lanes::default();
-    }
-
-    /// How many rows, and their sum.
-    fn finish(mut self) -> (u32, [i32; COLUMNS]) {
-        self.empty();
-        (self.rows, self.total.map(|total| total.cast_signed() - 128 * self.rows.cast_signed()))
-    }
-}
-
-/// Sums the rows of what it is told.
-#[derive(Debug)]
-pub(super) struct Tally<'a> {
-    weights: &'a Weights,
-    text: Sum,
-    opening: Sum,
-}
-
-impl<'a> Tally<'a> {
-    pub(super) fn new(weights: &'a Weights) -> Self {
-        Self { weights, text: Sum::default(), opening: Sum::default() }
-    }
-}
-
-impl Sink for Tally<'_> {
-    type Under = Lanes;
-
-    #[inline]
-    fn ngram(&mut self, under: Lanes, id: u32) -> Lanes {
-        let row = self.weights.rows[bucket(id)];
-        if under.rows < FULL {
-            return under.with(row);
-        }
-        self.text.add(under);
-        Lanes::default().with(row)
-    }
-
-    fn opening(&mut self, id: u32) {
-        self.opening.add(Lanes::default().with(self.weights.rows[bucket(id)]));
-    }
-
-    #[inline]
-    fn token(&mut self, under: Lanes, _start: usize, _end: usize) {
-        self.text.add(under);
-    }
-}
-
 #[cfg(test)]
 mod tests {
-    use super::{COLUMNS, FULL, Lanes, SHIPPED, Sum, Weights};
-
-    #[test]
-    fn rows_add_up_whatever_their_number() {
-        for (byte, count) in [(0_u8, 1_u32), (255, 257), (255, 258), (1, 5_000), (130, 70_000)] {
-            let (mut sum, mut lanes) = (Sum::default(), Lanes::default());
-            for _ in 0..count {
-                if lanes.rows == FULL {
-                    sum.add(lanes);
-                    lanes = Lanes::default();
-                }
-                lanes = lanes.with(u64::from_le_bytes([byte; COLUMNS]));
-            }
-            sum.add(lanes);
-            let total = (i32::from(byte) - 128) * count.cast_signed();
-            assert_eq!(sum.finish(), (count, [total; COLUMNS]), "{count} of {byte}");
-        }
-    }
+    use super::{SHIPPED, Weights};
 
     #[test]
     fn a_file_is_read_whole_or_refused() {
