@@ -16,11 +16,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 WHOLE = (1 << 64) - 1
-MIX, MIX_PAIR, MIX_SYMBOL = 0x9E3779B97F4A7C15, 0xC2B2AE3D27D4EB4F, 0x9E3779B1
+MIX, MIX_PAIR, MIX_FOUR = 0x9E3779B97F4A7C15, 0xC2B2AE3D27D4EB4F, 0x9E3779B1
 SAMPLE_BYTES, BUCKETS = 2048, 30720
 
 INVISIBLE = re.compile("[\u00ad\u200b-\u200f\u202a-\u202e\u2060-\u2069\ufe00-\ufe0f\ufeff\U000e0000-\U000e007f]")
-CONTROL = re.compile("[\x00-\x08\x0b\x0c\x0e-\x1f\x7f-\x9f]")
+CONTROL = re.compile("[\x00-\x08\x0e-\x1f\x7f-\x9f]")
 WIDE = re.compile(
     "[\u0e00-\u0eff\u1000-\u109f\u1780-\u17ff\u3040-\u30ff\u3400-\u4dbf\u4e00-\u9fff\U00020000-\U0003ffff]"
 )
@@ -36,7 +36,7 @@ COUNTED = (
 )
 POLITE = {
     *("please", "hi", "hello", "hey", "kindly", "thanks", "thank", "you", "can", "could", "would", "i", "need", "want"),
-    *("to", "like", "me", "help", "with", "my", "dear", "sir", "assistant", "so", "ok", "okay", "well", "just"),
+    *("to", "like", "me", "help", "with", "my", "dear", "sir", "so", "ok", "okay", "well", "just"),
 }
 
 
@@ -66,9 +66,9 @@ def kind(c: str) -> str:
     """``wide``, ``word``, ``blank`` or ``sign``."""
     if WIDE.match(c):
         return "wide"
-    if unicodedata.category(c)[0] in "LNM":
+    if unicodedata.category(c)[0] in "LNM" or c == "_":
         return "word"
-    return "blank" if c.isspace() else "sign"
+    return "blank" if c.isspace() and c != "\n" else "sign"
 
 
 def tokens(text: str) -> list[tuple[str, str]]:
@@ -85,37 +85,44 @@ def tokens(text: str) -> list[tuple[str, str]]:
     return found
 
 
-def mix(token: str) -> int:
-    data = token.encode()
-    hashed = len(data)
+def symbols(word: str) -> bytes:
+    """A byte for each letter, two for each of a large set; digits are all alike."""
+    out = bytearray()
+    for c in word:
+        code = ord(c)
+        if code < 0x80:
+            out.append(0x30 if c.isdigit() else code | 0x20)
+        elif code < 0x1000:
+            out.append(0x80 | code & 0x7F)
+        else:
+            out += bytes([0x80 | code >> 7 & 0x7F, 0x80 | code & 0x7F])
+    return bytes(out)
+
+
+def key(kind: str, token: str) -> int:
+    """A word's first eight symbols with the others mixed in, eight at a time; any other character's number."""
+    if kind != "word":
+        return 1 << 63 | ord(token)
+    mixed = 0
+    data = symbols(token)
     for at in range(0, len(data), 8):
-        hashed = ((hashed ^ int.from_bytes(data[at : at + 8], "little")) * MIX) & WHOLE
-        hashed ^= hashed >> 32
-    return hashed
+        rotated = (mixed << 25 | mixed >> 39) & WHOLE
+        mixed = rotated * MIX & WHOLE ^ int.from_bytes(data[at : at + 8], "little")
+    return mixed
 
 
 def upper_half(hashed: int) -> int:
-    return ((hashed * MIX) & WHOLE) >> 32
+    return (hashed * MIX & WHOLE) >> 32
 
 
 def pair(before: int, hashed: int) -> int:
-    return upper_half((before * MIX_PAIR + hashed) & WHOLE)
+    return upper_half(before * MIX_PAIR + hashed & WHOLE)
 
 
-def symbol(c: str) -> int:
-    return ord(c) if c.isascii() else 0x800 | ((ord(c) * MIX_SYMBOL & 0xFFFFFFFF) >> 21)
-
-
-def grams(word: str) -> list[int]:
-    """Every four characters of a word with a blank at both ends; all three of a word of one."""
-    symbols = [symbol(c) for c in f" {word} "]
-    ids = []
-    for at in range(max(1, len(symbols) - 3)):
-        key = 0
-        for one in symbols[at : at + 4]:
-            key = key << 12 | one
-        ids.append(upper_half(key))
-    return ids
+def fours(word: str) -> list[int]:
+    """Every four symbols of a word with a blank at both ends."""
+    data = b" " + symbols(word) + b" "
+    return [int.from_bytes(data[at : at + 4], "little") * MIX_FOUR & 0xFFFFFFFF for at in range(len(data) - 3)]
 
 
 def extract(text: str) -> tuple[list[int], list[int], list[int]]:
@@ -127,21 +134,24 @@ def extract(text: str) -> tuple[list[int], list[int], list[int]]:
     lines = foreign = 0
     for raw in sample(text):
         part = normal(raw)
-        before: dict[str, int] = {}
+        before = {"word": 0, "wide": 0}
         for of, token in tokens(part):
-            hashed = mix(re.sub("[0-9]", "0", token))
+            if token == "\n":
+                continue
+            hashed = key(of, token)
             ids.append(upper_half(hashed))
+            for place, same in enumerate(MARKS):
+                marks[place] += sum(token.count(mark) for mark in same)
             if of == "sign":
-                for place, same in enumerate(MARKS):
-                    marks[place] += token in same
                 continue
             kinds[of] += 1
             if of == "word":
-                ids += grams(re.sub("[0-9]", "0", token))
+                ids += fours(token)
                 foreign += not token.isascii()
-            if of in before:
+            # The first word of a part makes a pair with nothing.
+            if of == "word" or before["wide"]:
                 ids.append(pair(before[of], hashed))
-            before = {of: hashed}
+            before = {"word": 0, "wide": 0, of: hashed}
             is_polite = is_polite and of == "word" and token in POLITE
             if len(opening) < 3 and not is_polite:
                 chain = ((chain * MIX_PAIR & WHOLE) ^ hashed) * MIX & WHOLE

@@ -1,77 +1,33 @@
-//! The structure of a text that settles a class whatever its words say: code, arithmetic, formulas.
+//! The structure of a text that settles a class whatever its words say: names of programs, arithmetic, formulas.
 
-use super::tokens::Token;
+use super::fold::Folded;
 
-/// What one pass over the bytes of a text counts. Texts of several parts add up.
+/// What is counted of a text; its parts add up.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(super) struct Features {
-    /// Words of letters; "don't" has two.
-    words: u32,
-    /// Characters of scripts that set no spaces.
-    half_words: u32,
-    /// Lines that end in `;`, `{` or `}`.
-    pub(super) code_lines: u32,
     /// Names such as `user_id` or `getUserName`.
     pub(super) identifiers: u32,
     /// Arithmetic between numbers: `1547 * 892`.
     pub(super) sums: u32,
     /// Powers and equations with letters: `x^2`, `3x + 7 = 22`.
     pub(super) formulas: u32,
-    /// Mathematical signs: ∑ ∫ √ ≤ π².
-    pub(super) signs: u32,
 }
 
 impl Features {
-    /// Counts one token of a text in normal form.
-    pub(super) fn see(&mut self, bytes: &[u8], token: Token) {
-        match token {
-            Token::Word(word) => {
-                self.words += 1;
-                if word.has_inner_capital() {
-                    self.identifiers += u32::from(is_identifier(&bytes[word.start..word.end]));
-                }
-            }
-            Token::Sign(at) => match bytes[at] {
-                b'\n' => self.end_line(bytes, at),
-                b'+' | b'*' | b'/' | b'^' | b'=' | b'-' => self.count_operator(bytes, at),
-                _ => {}
-            },
-            Token::Wide(at, c) => self.count_wide(bytes, at, c),
+    /// Counts the names in a part.
+    #[inline]
+    pub(super) fn count_names(&mut self, folded: &Folded<'_>) {
+        if folded.has_hump || folded.has_underscore {
+            let words = folded.text.as_bytes().split(|byte| !byte.is_ascii_alphanumeric() && *byte != b'_');
+            self.identifiers += words.filter(|word| is_identifier(word)).count() as u32;
         }
     }
 
-    /// The text, or a part of it, is over.
-    pub(super) fn end(&mut self, bytes: &[u8]) {
-        self.end_line(bytes, bytes.len());
-    }
-
-    /// Words, counting two characters of a script without spaces as one.
-    pub(super) fn all_words(&self) -> u32 {
-        self.words + self.half_words / 2
-    }
-
-    fn count_wide(&mut self, bytes: &[u8], at: usize, c: char) {
-        match c {
-            '∀'..='⋿' | '²' | '³' | '¹' | '×' | '÷' | '±' | 'π' | 'θ' | '⁰'..='₎' | '→' | '⇒' =>
-            {
-                self.signs += 1;
-            }
-            // Kana, Han, Hangul and Thai: scripts whose words are not set apart by spaces.
-            '\u{0E00}'..='\u{0E7F}'
-            | '\u{3040}'..='\u{30FF}'
-            | '\u{3400}'..='\u{9FFF}'
-            | '\u{AC00}'..='\u{D7AF}'
-            | '\u{20000}'..='\u{3FFFF}' => self.half_words += 1,
-            // Other scripts set spaces: a letter behind anything but a letter begins a word.
-            _ if c.is_alphabetic() && (at == 0 || bytes[at - 1] < b'0') => self.words += 1,
-            _ => {}
-        }
-    }
-
-    fn end_line(&mut self, bytes: &[u8], end: usize) {
-        let last = bytes[..end].iter().rev().take(4).find(|byte| !matches!(byte, b' ' | b'\t' | b'\r'));
-        if matches!(last, Some(b';' | b'{' | b'}')) {
-            self.code_lines += 1;
+    /// Counts what the operator at `at`, if it is one, makes of its neighbours.
+    #[inline]
+    pub(super) fn see(&mut self, bytes: &[u8], at: usize) {
+        if matches!(bytes[at], b'+' | b'*' | b'/' | b'^' | b'=' | b'-') {
+            self.count_operator(bytes, at);
         }
     }
 
@@ -90,7 +46,7 @@ impl Features {
     }
 }
 
-/// Whether a word with an inner capital or `_` is a name as programs have them: `user_id`, or
+/// Whether a word is a name as programs have them: `user_id`, or
 /// `getUserName`, whose first capital follows three small letters or more; "iPhone" has fewer.
 fn is_identifier(word: &[u8]) -> bool {
     let joins =
@@ -130,12 +86,12 @@ fn is_formula(bytes: &[u8], at: usize) -> bool {
 #[cfg(test)]
 mod tests {
     use super::Features;
-    use crate::classify::tokens::walk;
+    use crate::classify::fold::Folded;
 
     fn count(text: &str) -> Features {
         let mut features = Features::default();
-        walk(text, &mut |token| features.see(text.as_bytes(), token));
-        features.end(text.as_bytes());
+        (0..text.len()).for_each(|at| features.see(text.as_bytes(), at));
+        Folded::of(text, |folded| features.count_names(folded));
         features
     }
 
@@ -166,13 +122,5 @@ mod tests {
         ] {
             assert_eq!(count(text).identifiers, identifiers, "{text:?}");
         }
-    }
-
-    #[test]
-    fn lines_of_programs_words_and_signs_are_counted() {
-        let seen = count("Pick:\n1. one\n- three\nint main() {\n  return 0; \n}");
-        assert_eq!(seen.code_lines, 3);
-        assert_eq!(count("∑ of n² ≤ ∞ ?").signs, 4);
-        assert_eq!((count("写一个函数？").all_words(), count("").all_words()), (5 / 2, 0));
     }
 }

@@ -9,9 +9,11 @@ use std::collections::HashMap;
 
 use smallvec::SmallVec;
 
+use super::fold::Folded;
+use super::ngrams::Hashes;
 use super::normal::Normal;
-use super::phrases::{Phrases, is_unspaced, joins, word_end};
-use super::tokens::{Token, Word};
+use super::phrases::{Phrases, Start, is_unspaced, joins, word_end};
+use super::tokens::{Visitor, Word, walk};
 use crate::task::TaskClass;
 
 /// Keywords of the configuration, by class.
@@ -41,13 +43,13 @@ struct Entry {
     object: Option<TaskClass>,
     is_verb: bool,
     is_symbol: bool,
-    is_vague: bool,
     /// Only in languages that the weights were hardly trained on.
     is_abroad: bool,
     /// Any ending may follow.
     is_stem: bool,
-    /// Written in a script that sets no spaces between words.
-    is_unspaced: bool,
+    /// Stands alone wherever it is found: one or two words, which are compared with whole words of the
+    /// text, a sign, or of a script without spaces.
+    is_alone: bool,
 }
 
 /// Something found: `start..end` in bytes of the text gives a class points.
@@ -65,6 +67,8 @@ pub(super) struct Hit {
 pub(super) struct Lexicon {
     phrases: Phrases,
     entries: Vec<Entry>,
+    /// Keys of words that say nothing of a request's class.
+    vague: Vec<u64>,
 }
 
 impl Lexicon {
@@ -79,57 +83,125 @@ impl Lexicon {
             }
         }
         let is_stem = |place: usize| source.entries[place].is_stem;
-        Self { phrases: Phrases::new(&source.phrases, is_stem), entries: source.entries }
+        Self { phrases: Phrases::new(&source.phrases, is_stem), entries: source.entries, vague: source.vague }
     }
 
-    /// A reader of one text in normal form, to be shown its tokens in order.
-    pub(super) fn reader<'a>(&'a self, text: &'a str) -> Reader<'a> {
-        Reader { lexicon: self, text, verb_end: None, done_until: 0, vague: 0 }
+    /// Whether a word with this key says nothing of a request's class.
+    pub(super) fn is_vague(&self, key: u64) -> bool {
+        self.vague.contains(&key)
     }
 }
 
-/// What was read of one text so far.
+/// What was read of one part of a text so far. Phrases that begin with a word are looked for when the
+/// next token is known.
 pub(super) struct Reader<'a> {
     lexicon: &'a Lexicon,
     text: &'a str,
-    /// Where the last verb without an object ended.
+    /// The word that was shown last, unless something else came behind it, and where it ends.
+    last: Start,
+    last_end: usize,
+    is_worth_a_look: bool,
+    /// Where the last verb without an object in the same sentence ended.
     verb_end: Option<usize>,
     /// Where the last entry found ends; tokens inside it begin no other.
     done_until: usize,
-    /// How many vague words there were.
-    pub(super) vague: u32,
 }
 
-impl Reader<'_> {
-    /// Tells the hits that begin at `token`.
-    pub(super) fn see(&mut self, token: Token, tell: &mut impl FnMut(Hit)) {
-        let (Token::Word(Word { start, .. }) | Token::Sign(start) | Token::Wide(start, _)) = token;
-        if start < self.done_until {
+/// Behind no word: one more than this is no place in a text.
+const NOWHERE: usize = usize::MAX / 2;
+
+impl<'a> Reader<'a> {
+    /// A reader of a part in normal form, to be shown its tokens in order.
+    pub(super) fn new(lexicon: &'a Lexicon, text: &'a str) -> Self {
+        Self {
+            lexicon,
+            text,
+            last: Start::default(),
+            last_end: NOWHERE,
+            is_worth_a_look: false,
+            verb_end: None,
+            done_until: 0,
+        }
+    }
+
+    /// Shows a word, and tells the hits that begin at the one before it.
+    #[inline]
+    pub(super) fn word(
+        &mut self,
+        folded: &Folded<'_>,
+        word: &Word,
+        hashes: Hashes,
+        tell: &mut impl FnMut(Hit),
+    ) {
+        let phrases = &self.lexicon.phrases;
+        let bytes = folded.bytes(word.symbols());
+        let is_beside = (self.last_end + 1 == bytes.start) & phrases.may_begin_pair(hashes.pair);
+        if is_beside | self.is_worth_a_look {
+            self.look(is_beside.then_some(hashes.pair), tell);
+        }
+        if word.is_foreign {
+            for (at, c) in self.text[bytes.clone()].char_indices().filter(|(_, c)| !c.is_ascii()) {
+                self.look_at_char(bytes.start + at, c, tell);
+            }
+        }
+        self.last = Start::of(word, bytes.start, hashes.word);
+        self.last_end = bytes.end;
+        self.is_worth_a_look = phrases.may_begin(&self.last);
+    }
+
+    /// Shows a character that is a token of its own, and tells the hits that begin there and before it.
+    pub(super) fn other(&mut self, at: usize, c: char, tell: &mut impl FnMut(Hit)) {
+        self.end(tell);
+        if matches!(c, '.' | '?' | '!' | '\n') {
+            self.verb_end = None;
+        }
+        self.look_at_char(at, c, tell);
+    }
+
+    /// The part is over: tells the hits that begin at its last word.
+    pub(super) fn end(&mut self, tell: &mut impl FnMut(Hit)) {
+        if self.is_worth_a_look {
+            self.look(None, tell);
+        }
+        self.is_worth_a_look = false;
+        self.last_end = NOWHERE;
+    }
+
+    fn look(&mut self, pair: Option<u64>, tell: &mut impl FnMut(Hit)) {
+        if self.last.byte < self.done_until {
             return;
         }
-        let lexicon = self.lexicon;
-        lexicon.phrases.find(self.text.as_bytes(), token, &mut |start, end, place| {
-            let entry = &lexicon.entries[place];
-            let is_taken = entry.stands_alone(self.text, start, end);
-            if is_taken {
-                self.take(entry, start, end, tell);
-            }
-            is_taken
+        let (phrases, start) = (&self.lexicon.phrases, self.last);
+        phrases.find(self.text.as_bytes(), &start, pair, &mut |start, end, place| {
+            self.take(start, end, place, tell)
         });
     }
 
-    fn take(&mut self, entry: &Entry, start: usize, end: usize, tell: &mut impl FnMut(Hit)) {
+    fn look_at_char(&mut self, at: usize, c: char, tell: &mut impl FnMut(Hit)) {
+        if at < self.done_until {
+            return;
+        }
+        let phrases = &self.lexicon.phrases;
+        phrases.find_at_char(self.text.as_bytes(), at, c, &mut |start, end, place| {
+            self.take(start, end, place, tell)
+        });
+    }
+
+    /// Takes what stands at `start..end`, unless it is part of a longer word there.
+    fn take(&mut self, start: usize, end: usize, place: usize, tell: &mut impl FnMut(Hit)) -> bool {
+        let entry = &self.lexicon.entries[place];
+        if !entry.stands_alone(self.text, start, end) {
+            return false;
+        }
         let bytes = self.text.as_bytes();
         let is_middle = end > END_BYTES && start + END_BYTES < bytes.len();
         let share = if is_middle { MIDDLE_SHARE } else { 1.0 };
         let share = if entry.is_abroad { share * ABROAD_SHARE } else { share };
-        self.vague += u32::from(entry.is_vague);
         for &(task, points) in &entry.points {
             tell(Hit { start, end, task, points: points * share, is_symbol: entry.is_symbol });
         }
         if let (Some(task), Some(verb)) = (entry.object, self.verb_end)
             && start - verb <= OBJECT_REACH
-            && !bytes[verb..start].iter().any(|byte| matches!(byte, b'.' | b'?' | b'!' | b'\n'))
         {
             tell(Hit { start, end, task, points: OBJECT_POINTS * share, is_symbol: false });
             self.verb_end = None;
@@ -139,14 +211,14 @@ impl Reader<'_> {
         }
         // The rest of a word that a stem began belongs to it.
         self.done_until = if entry.is_stem { word_end(bytes, end) } else { end };
+        true
     }
 }
 
 impl Entry {
-    /// Whether no letter or digit touches `start..end`; behind a stem any may follow, and signs and
-    /// words of scripts without spaces stand alone wherever they stand.
+    /// Whether no letter or digit touches `start..end`; behind a stem any may follow.
     fn stands_alone(&self, text: &str, start: usize, end: usize) -> bool {
-        self.is_symbol || self.is_unspaced || (!joins(text, start) && (self.is_stem || !joins(text, end)))
+        self.is_alone || (!joins(text, start) && (self.is_stem || !joins(text, end)))
     }
 
     fn set(&mut self, task: TaskClass, points: f32) {
@@ -161,6 +233,7 @@ impl Entry {
 #[derive(Debug, Default)]
 struct Source {
     phrases: Vec<String>,
+    vague: Vec<u64>,
     entries: Vec<Entry>,
     place_of: HashMap<String, usize>,
     /// Lines that could not be read; a test holds that there are none.
@@ -208,6 +281,10 @@ impl Source {
             self.refused.push(item.to_owned());
             return;
         }
+        if matches!(section, Section::Vague) {
+            self.vague.push(key_of_word(&phrase));
+            return;
+        }
         let is_new = !self.place_of.contains_key(&phrase);
         let entry = self.entry(&phrase);
         entry.is_stem |= stem.is_some();
@@ -217,25 +294,40 @@ impl Source {
             Section::Symbol(task, points) => {
                 // "log_" is found in "log_2" as a stem; a sign of signs needs no ending at all.
                 entry.is_stem = phrase.bytes().all(|byte| byte.is_ascii_alphanumeric() || byte == b'_');
-                entry.is_symbol = true;
+                (entry.is_symbol, entry.is_alone) = (true, true);
                 entry.set(task, points);
             }
             Section::Object(task) => entry.object = Some(task),
             Section::Verb => entry.is_verb = true,
-            Section::Vague => entry.is_vague = true,
-            Section::Nothing => {}
+            Section::Vague | Section::Nothing => {}
         }
     }
 
     fn entry(&mut self, phrase: &str) -> &mut Entry {
         let place = *self.place_of.entry(phrase.to_owned()).or_insert_with(|| {
             self.phrases.push(phrase.to_owned());
-            let is_unspaced = phrase.chars().any(is_unspaced);
-            self.entries.push(Entry { is_unspaced, ..Entry::default() });
+            let is_word = |word: &str| word.bytes().all(|byte| byte.is_ascii_alphanumeric() || byte == b'_');
+            let is_found_whole = phrase.split(' ').count() <= 2 && phrase.split(' ').all(is_word);
+            let is_alone = is_found_whole || phrase.chars().any(is_unspaced);
+            self.entries.push(Entry { is_alone, ..Entry::default() });
             self.entries.len() - 1
         });
         &mut self.entries[place]
     }
+}
+
+/// The key of a text that is one word.
+fn key_of_word(text: &str) -> u64 {
+    struct Key(u64);
+    impl Visitor for Key {
+        fn word(&mut self, word: Word) {
+            self.0 = word.key;
+        }
+        fn other(&mut self, _at: usize, _c: char) {}
+    }
+    let mut key = Key(0);
+    Folded::of(text, |folded| walk(folded, &mut key));
+    key.0
 }
 
 impl Section {
@@ -257,15 +349,34 @@ impl Section {
 #[cfg(test)]
 mod tests {
     use super::{Hit, Keywords, Lexicon, Source};
-    use crate::classify::tokens::walk;
+    use crate::classify::fold::Folded;
+    use crate::classify::ngrams::Ngrams;
+    use crate::classify::tokens::{Visitor, Word, walk};
     use crate::task::TaskClass;
 
+    struct Hits<'a>(super::Reader<'a>, Folded<'a>, Ngrams, Vec<Hit>);
+
+    impl Visitor for Hits<'_> {
+        fn word(&mut self, word: Word) {
+            let hashes = self.2.hashes(&word);
+            self.0.word(&self.1, &word, hashes, &mut |hit| self.3.push(hit));
+        }
+
+        fn other(&mut self, at: usize, c: char) {
+            self.0.other(self.1.byte(at), c, &mut |hit| self.3.push(hit));
+        }
+    }
+
     fn hits(text: &str) -> Vec<Hit> {
-        let mut hits = Vec::new();
         let lexicon = Lexicon::new(&Keywords::default());
-        let mut reader = lexicon.reader(text);
-        walk(text, &mut |token| reader.see(token, &mut |hit| hits.push(hit)));
-        hits
+        let mut found = Vec::new();
+        Folded::of(text, |folded| {
+            let mut hits = Hits(super::Reader::new(&lexicon, text), *folded, Ngrams::new(), Vec::new());
+            walk(folded, &mut hits);
+            hits.0.end(&mut |hit| hits.3.push(hit));
+            found = hits.3;
+        });
+        found
     }
 
     #[test]

@@ -6,7 +6,9 @@
 
 mod batch;
 mod calibrate;
+mod counted;
 mod features;
+mod fold;
 mod lexicon;
 mod ngrams;
 mod normal;

@@ -1,94 +1,71 @@
 //! Hashed n-grams: each word, each pair of words, and every four characters of a word become a number.
 //!
-//! Training and serving share this one extraction, and a slow twin of it stands among the tests. Words
-//! are runs of letters, digits and marks; characters of scripts without spaces are tokens of their own;
-//! so is every other visible character. Digits are all alike, and so are capitals and small letters.
+//! Training and serving share this one extraction, and a slow twin of it stands among the tests. Signs
+//! and characters of scripts without spaces count alone, the latter in pairs too. Digits are all alike,
+//! and so are capitals and small letters.
 
-use unicode_normalization::char::is_combining_mark;
-
-use super::shape::{Shape, counted};
+use super::fold::{BLOCK, Folded, four_round};
+use super::tokens::{MIX, MIX_PAIR, Word, key_of_char};
 
 /// How many buckets the n-grams share.
 pub const BUCKETS: usize = 30_720;
 
-/// Two odd numbers with well-mixed bits: the golden ratio times 2^64, and a prime of xxHash.
-const MIX: u64 = 0x9E37_79B9_7F4A_7C15;
-const MIX_PAIR: u64 = 0xC2B2_AE3D_27D4_EB4F;
+/// As `MIX`, of 32 bits.
+const MIX_FOUR: u32 = 0x9E37_79B1;
 /// Where the hash of an opening begins.
 const OPENING_SEED: u64 = 0x51ED;
 /// How many tokens an opening has.
 const OPENING_TOKENS: u32 = 3;
-/// Four symbols of twelve bits: an n-gram of characters.
-const FOUR: u64 = (1 << 48) - 1;
-const SYMBOL_BITS: u32 = 12;
 
-/// Hashes of the words that open a request and say nothing of it.
-const POLITE: [u64; 28] = {
-    let words = [
-        "please",
-        "hi",
-        "hello",
-        "hey",
-        "kindly",
-        "thanks",
-        "thank",
-        "you",
-        "can",
-        "could",
-        "would",
-        "i",
-        "need",
-        "want",
-        "to",
-        "like",
-        "me",
-        "help",
-        "with",
-        "my",
-        "dear",
-        "sir",
-        "assistant",
-        "so",
-        "ok",
-        "okay",
-        "well",
-        "just",
-    ];
-    let mut hashes = [0; 28];
-    let mut place = 0;
-    while place < hashes.len() {
-        hashes[place] = hash_of(words[place].as_bytes());
-        place += 1;
+/// Words that open a request and say nothing of it. None is longer than a key that is the word itself.
+const POLITE: [&str; 27] = [
+    "please", "hi", "hello", "hey", "kindly", "thanks", "thank", "you", "can", "could", "would", "i", "need",
+    "want", "to", "like", "me", "help", "with", "my", "dear", "sir", "so", "ok", "okay", "well", "just",
+];
+const POLITE_BITS: u32 = 7;
+/// The keys of polite words, each in the first free slot from its hash on; 0: free.
+const POLITE_SLOTS: [u64; 1 << POLITE_BITS] = {
+    let mut slots = [0; 1 << POLITE_BITS];
+    let mut word = 0;
+    while word < POLITE.len() {
+        let bytes = POLITE[word].as_bytes();
+        let (mut key, mut at) = (0, bytes.len());
+        while at > 0 {
+            at -= 1;
+            key = key << 8 | bytes[at] as u64;
+        }
+        let mut slot = polite_slot(key);
+        while slots[slot] != 0 {
+            slot = (slot + 1) % slots.len();
+        }
+        slots[slot] = key;
+        word += 1;
     }
-    hashes
+    slots
 };
 
-/// What each ASCII byte is inside a word: small letters themselves, capitals their small letter, digits
-/// `0`; 0: no byte of a word.
-const FOLDED: [u8; 256] = {
-    let mut folded = [0; 256];
-    let mut byte = 0;
-    while byte < 128 {
-        folded[byte] = match byte as u8 {
-            digit if digit.is_ascii_digit() => b'0',
-            letter if letter.is_ascii_alphabetic() => letter.to_ascii_lowercase(),
-            _ => 0,
-        };
-        byte += 1;
-    }
-    folded
-};
+const fn polite_slot(key: u64) -> usize {
+    (key.wrapping_mul(MIX) >> (u64::BITS - POLITE_BITS)) as usize
+}
 
-/// Is told what is found, in the order of the text.
+fn is_polite(key: u64) -> bool {
+    let mut slot = polite_slot(key);
+    while POLITE_SLOTS[slot] != 0 && POLITE_SLOTS[slot] != key {
+        slot = (slot + 1) % POLITE_SLOTS.len();
+    }
+    POLITE_SLOTS[slot] == key
+}
+
+/// Is told what is found.
 pub(super) trait Sink {
-    /// What it holds of the token under way: handed to and fro, so that it stays in registers.
+    /// What it holds of the n-grams it is being told: handed to and fro, so that it stays in registers.
     type Under: Copy + Default;
-    /// An n-gram of the token under way.
-    fn ngram(&mut self, under: Self::Under, id: u32) -> Self::Under;
-    /// A number for the words that the text opens with.
-    fn opening(&mut self, id: u32);
-    /// The token under way was `start..end`, in bytes of the part.
-    fn token(&mut self, under: Self::Under, start: usize, end: usize);
+    /// An n-gram of the token that `at` is a symbol of.
+    fn ngram(&mut self, under: Self::Under, id: u32, at: usize) -> Self::Under;
+    /// The n-grams told since the last time are done.
+    fn settle(&mut self, under: Self::Under);
+    /// A number for the words that the text opens with, the last of which `at` is a symbol of.
+    fn opening(&mut self, id: u32, at: usize);
 }
 
 /// The bucket of an n-gram or opening.
@@ -97,130 +74,32 @@ pub(super) const fn bucket(id: u32) -> usize {
 }
 
 const fn upper_half(hash: u64) -> u32 {
-    (hash.wrapping_mul(MIX) >> 32) as u32
+    (hash >> 32) as u32
 }
 
-const fn pair(before: u64, hash: u64) -> u32 {
-    upper_half(before.wrapping_mul(MIX_PAIR).wrapping_add(hash))
+/// A word's hash, and that of the pair it makes with the word before it.
+#[derive(Clone, Copy, Debug, Default)]
+pub(super) struct Hashes {
+    pub(super) word: u64,
+    pub(super) pair: u64,
 }
 
-const fn absorb(hash: u64, eight: u64) -> u64 {
-    let mixed = (hash ^ eight).wrapping_mul(MIX);
-    mixed ^ (mixed >> 32)
+/// The hash of a word of its own.
+pub(super) const fn hash(key: u64) -> u64 {
+    key.wrapping_mul(MIX)
 }
 
-/// The hash of a token: its length, then its bytes eight at a time.
-const fn hash_of(bytes: &[u8]) -> u64 {
-    let mut hash = bytes.len() as u64;
-    let mut eight = 0;
-    let mut at = 0;
-    while at < bytes.len() {
-        eight |= (bytes[at] as u64) << (at % 8 * 8);
-        at += 1;
-        if at % 8 == 0 || at == bytes.len() {
-            hash = absorb(hash, eight);
-            eight = 0;
-        }
-    }
-    hash
+/// The hash of two words.
+pub(super) const fn hash_of_pair(before: u64, key: u64) -> u64 {
+    before.wrapping_mul(MIX_PAIR).wrapping_add(key).wrapping_mul(MIX)
 }
 
-fn hash_of_char(c: char) -> u64 {
-    hash_of(c.encode_utf8(&mut [0; 4]).as_bytes())
-}
-
-/// A character in twelve bits.
-const fn symbol(c: char) -> u64 {
-    let code = c as u32;
-    if code < 128 { code as u64 } else { (0x800 | (code.wrapping_mul(MIX_SYMBOL) >> 21)) as u64 }
-}
-
-const MIX_SYMBOL: u32 = 0x9E37_79B1;
-
-/// Whether a character beyond ASCII is a token of its own: scripts that set no spaces between words.
-const fn is_wide(c: char) -> bool {
-    matches!(c, '\u{E00}'..='\u{EFF}' | '\u{1000}'..='\u{109F}' | '\u{1780}'..='\u{17FF}'
-        | '\u{3040}'..='\u{30FF}' | '\u{3400}'..='\u{4DBF}' | '\u{4E00}'..='\u{9FFF}'
-        | '\u{20000}'..='\u{3FFFF}')
-}
-
-/// Whether a character beyond ASCII is part of a word: letters, numbers, marks. Letters in circles and
-/// squares, which Unicode calls alphabetic symbols, are signs.
-fn is_of_word(c: char) -> bool {
-    (c.is_alphanumeric() && !matches!(c, '\u{1F130}'..='\u{1F189}'))
-        || (is_combining_mark(c) && c < '\u{30000}')
-}
-
-/// A word while its characters come in.
-struct Word {
-    /// The last four symbols or more.
-    key: u64,
-    symbols: u32,
-    /// The hash of all eights but the one under way.
-    hash: u64,
-    eight: u64,
-    /// Bits of `eight` in use.
-    bits: u32,
-    is_foreign: bool,
-}
-
-impl Word {
-    const fn new(length: usize) -> Self {
-        Self { key: b' ' as u64, symbols: 1, hash: length as u64, eight: 0, bits: 0, is_foreign: false }
-    }
-
-    #[inline]
-    fn push_byte(&mut self, byte: u8) {
-        if self.bits == u64::BITS {
-            self.hash = absorb(self.hash, self.eight);
-            (self.eight, self.bits) = (0, 0);
-        }
-        self.eight |= u64::from(byte) << self.bits;
-        self.bits += u8::BITS;
-    }
-
-    #[inline]
-    fn push_symbol<S: Sink>(&mut self, symbol: u64, under: S::Under, sink: &mut S) -> S::Under {
-        self.key = self.key << SYMBOL_BITS | symbol;
-        self.symbols += 1;
-        if self.symbols >= 4 { sink.ngram(under, upper_half(self.key & FOUR)) } else { under }
-    }
-
-    /// Its hash; tells the last n-gram of its characters.
-    #[inline]
-    fn end<S: Sink>(mut self, under: S::Under, sink: &mut S) -> (u64, S::Under) {
-        let mut under = self.push_symbol(u64::from(b' '), under, sink);
-        if self.symbols == 3 {
-            under = sink.ngram(under, upper_half(self.key));
-        }
-        (absorb(self.hash, self.eight), under)
-    }
-}
-
-/// Where the word at `start` ends.
-#[inline]
-fn word_end(text: &str, start: usize) -> usize {
-    let bytes = text.as_bytes();
-    let mut at = start;
-    loop {
-        while bytes.get(at).is_some_and(|byte| FOLDED[usize::from(*byte)] != 0) {
-            at += 1;
-        }
-        if bytes.get(at).is_none_or(u8::is_ascii) {
-            return at;
-        }
-        match text[at..].chars().next() {
-            Some(c) if !is_wide(c) && is_of_word(c) => at += c.len_utf8(),
-            _ => return at,
-        }
-    }
-}
-
-/// The extraction of one text, part by part.
+/// The n-grams of one text's tokens, part by part.
 #[derive(Debug)]
 pub(super) struct Ngrams {
-    /// What was counted so far.
-    pub(super) shape: Shape,
+    /// Keys of the word and of the character that the next one makes a pair with; 0: none.
+    word_before: u64,
+    char_before: u64,
     /// Only polite words so far.
     is_polite: bool,
     opened: u32,
@@ -228,108 +107,82 @@ pub(super) struct Ngrams {
 }
 
 impl Ngrams {
-    /// For a text of so many bytes, all of them counted.
-    pub(super) fn new(bytes: usize) -> Self {
-        Self { shape: Shape::new(bytes), is_polite: true, opened: 0, chain: OPENING_SEED }
+    pub(super) const fn new() -> Self {
+        Self { word_before: 0, char_before: 0, is_polite: true, opened: 0, chain: OPENING_SEED }
     }
 
-    /// Reads one part, in normal form.
-    pub(super) fn read<S: Sink>(&mut self, text: &str, sink: &mut S) {
-        let bytes = text.as_bytes();
-        let (mut word_before, mut wide_before) = (None, None);
-        let mut at = 0;
-        while let Some(&byte) = bytes.get(at) {
-            let start = at;
-            if FOLDED[usize::from(byte)] == 0 {
-                if byte.is_ascii() {
-                    at += 1;
-                    if !matches!(byte, b' ' | b'\n' | b'\t' | b'\r') {
-                        let under = self.sign(char::from(byte), sink);
-                        sink.token(under, start, at);
-                    }
-                    continue;
-                }
-                let Some(c) = text[at..].chars().next() else { return };
-                if is_wide(c) {
-                    at += c.len_utf8();
-                    let hash = hash_of_char(c);
-                    let mut under = sink.ngram(S::Under::default(), upper_half(hash));
-                    if let Some(before) = wide_before {
-                        under = sink.ngram(under, pair(before, hash));
-                    }
-                    (word_before, wide_before) = (None, Some(hash));
-                    self.shape.wide += 1;
-                    self.open(hash, false, sink);
-                    sink.token(under, start, at);
-                    continue;
-                }
-                if !is_of_word(c) {
-                    at += c.len_utf8();
-                    if !c.is_whitespace() {
-                        let under = self.sign(c, sink);
-                        sink.token(under, start, at);
-                    }
-                    continue;
-                }
-            }
-            let (hash, end, under) = self.word(text, start, sink);
-            at = end;
-            let mut under = sink.ngram(under, upper_half(hash));
-            if let Some(before) = word_before {
-                under = sink.ngram(under, pair(before, hash));
-            }
-            (word_before, wide_before) = (Some(hash), None);
-            self.open(hash, true, sink);
-            sink.token(under, start, at);
-        }
-        self.shape.end_part(text);
-    }
-
-    /// The word at `start`: its hash, its end, and what the sink holds of it.
+    /// Tells every four characters of each word of `folded`, a blank at either end of the word among them.
     #[inline]
-    fn word<S: Sink>(&mut self, text: &str, start: usize, sink: &mut S) -> (u64, usize, S::Under) {
-        let end = word_end(text, start);
-        let mut word = Word::new(end - start);
-        let mut under = S::Under::default();
-        for (at, &byte) in (start..).zip(&text.as_bytes()[start..end]) {
-            let folded = FOLDED[usize::from(byte)];
-            if folded != 0 {
-                word.push_byte(folded);
-                under = word.push_symbol(u64::from(folded), under, sink);
-            } else {
-                word.push_byte(byte);
-                if let Some(c) = text.get(at..).and_then(|rest| rest.chars().next()) {
-                    word.is_foreign = true;
-                    self.shape.count_letter(c);
-                    under = word.push_symbol(symbol(c), under, sink);
-                }
+    pub(super) fn fours<S: Sink>(folded: &Folded<'_>, sink: &mut S) {
+        for (index, block) in folded.blocks.iter().enumerate() {
+            let next = folded.blocks.get(index + 1).map_or(0, |next| next.words & 1);
+            // Wherever two symbols of a word stand beside each other, with one more on both sides.
+            let mut middles = block.words & (block.words >> 1 | next << (BLOCK - 1));
+            let window = folded.window(index);
+            let mut under = S::Under::default();
+            while middles != 0 {
+                let bit = middles.trailing_zeros() as usize % BLOCK;
+                middles &= middles - 1;
+                let id = four_round(window, bit).wrapping_mul(MIX_FOUR);
+                under = sink.ngram(under, id, index * BLOCK + bit);
             }
+            sink.settle(under);
         }
-        self.shape.words += 1;
-        self.shape.foreign += u32::from(word.is_foreign);
-        let (hash, under) = word.end(under, sink);
-        (hash, end, under)
     }
 
-    fn sign<S: Sink>(&mut self, c: char, sink: &mut S) -> S::Under {
-        match counted(c) {
-            Some(place) => self.shape.marks[place] += 1,
-            None => self.shape.count_letter(c),
+    /// A part of the text begins.
+    pub(super) const fn begin_part(&mut self) {
+        (self.word_before, self.char_before) = (0, 0);
+    }
+
+    /// The hashes of the next word.
+    #[inline]
+    pub(super) const fn hashes(&mut self, word: &Word) -> Hashes {
+        let hashes = Hashes { word: hash(word.key), pair: hash_of_pair(self.word_before, word.key) };
+        (self.word_before, self.char_before) = (word.key, 0);
+        hashes
+    }
+
+    /// Tells a word alone, with the word before it (the first one with none), and as an opening.
+    #[inline]
+    pub(super) fn word<S: Sink>(&mut self, word: &Word, under: S::Under, sink: &mut S) -> (Hashes, S::Under) {
+        let hashes = self.hashes(word);
+        let under = sink.ngram(under, upper_half(hashes.word), word.at);
+        let under = sink.ngram(under, upper_half(hashes.pair), word.at);
+        if self.opened < OPENING_TOKENS {
+            self.open(word.key, word.at, true, sink);
         }
-        sink.ngram(S::Under::default(), upper_half(hash_of_char(c)))
+        (hashes, under)
+    }
+
+    /// Tells a character of a script without spaces, alone and with the one before it.
+    pub(super) fn wide<S: Sink>(&mut self, c: char, at: usize, under: S::Under, sink: &mut S) -> S::Under {
+        let key = key_of_char(c);
+        let mut under = sink.ngram(under, upper_half(hash(key)), at);
+        if self.char_before != 0 {
+            under = sink.ngram(under, upper_half(hash_of_pair(self.char_before, key)), at);
+        }
+        (self.word_before, self.char_before) = (0, key);
+        if self.opened < OPENING_TOKENS {
+            self.open(key, at, false, sink);
+        }
+        under
+    }
+
+    /// Tells a sign.
+    #[inline]
+    pub(super) fn sign<S: Sink>(c: char, at: usize, under: S::Under, sink: &mut S) -> S::Under {
+        sink.ngram(under, upper_half(hash(key_of_char(c))), at)
     }
 
     /// Takes the next token that is no sign into the opening.
-    fn open(&mut self, hash: u64, is_word: bool, sink: &mut impl Sink) {
-        if self.opened == OPENING_TOKENS {
-            return;
-        }
-        if self.is_polite && is_word && POLITE.contains(&hash) {
+    fn open(&mut self, key: u64, at: usize, is_word: bool, sink: &mut impl Sink) {
+        if self.is_polite && is_word && is_polite(key) {
             return;
         }
         self.is_polite = false;
-        self.chain = (self.chain.wrapping_mul(MIX_PAIR) ^ hash).wrapping_mul(MIX);
-        sink.opening(upper_half(self.chain ^ u64::from(self.opened)));
+        self.chain = (self.chain.wrapping_mul(MIX_PAIR) ^ key).wrapping_mul(MIX);
+        sink.opening(upper_half((self.chain ^ u64::from(self.opened)).wrapping_mul(MIX)), at);
         self.opened += 1;
     }
 }

@@ -29,8 +29,7 @@ impl<'a> Normal<'a> {
     /// The normal form of `text`; `with_origin` keeps the way back, which only explanations need.
     #[must_use]
     pub(super) fn of(text: &'a str, with_origin: bool) -> Self {
-        // Without a short cut, so that the compiler looks at many bytes at once.
-        if text.bytes().fold(0, |strange, byte| strange | u8::from(!is_plain(byte))) == 0 {
+        if text.bytes().all(is_plain) {
             // Plain ASCII is compared without regard to case where it stands.
             return Self { text: Cow::Borrowed(text), origin: None };
         }
@@ -75,14 +74,13 @@ impl<'a> Normal<'a> {
     }
 }
 
-#[expect(clippy::needless_bitwise_bool, reason = "without branches the compiler looks at many bytes at once")]
 const fn is_plain(byte: u8) -> bool {
-    (byte.wrapping_sub(b' ') < 0x5F) | (byte == b'\n') | (byte == b'\r') | (byte == b'\t')
+    matches!(byte, b' '..0x7F | b'\t'..=b'\r')
 }
 
 /// Control characters other than white space, zero-width and bidirectional marks, tags, soft hyphens.
 fn is_invisible(c: char) -> bool {
-    (c.is_control() && !matches!(c, '\n' | '\r' | '\t'))
+    (c.is_control() && !matches!(c, '\t'..='\r'))
         || matches!(c, '\u{AD}' | '\u{200B}'..='\u{200F}' | '\u{202A}'..='\u{202E}' | '\u{2060}'..='\u{2069}'
             | '\u{FE00}'..='\u{FE0F}' | '\u{FEFF}' | '\u{E0000}'..='\u{E007F}')
 }

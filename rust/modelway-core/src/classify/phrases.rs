@@ -1,13 +1,15 @@
 //! Finding any of some thousand phrases at the tokens of a text.
 //!
-//! A phrase is found by the key of its first word, so that a word that begins no phrase costs one look at
-//! a table. Stems are found by their first four bytes, signs by their first byte, and words of scripts
-//! beyond ASCII by their first character.
+//! A phrase is found by the hash of its first two words, or of its only one, so that few words are looked
+//! at twice: a table of bits tells most that begin no phrase. Stems are found by their first four letters,
+//! signs by their first byte, and words beyond ASCII by their first character.
 
 use std::collections::HashMap;
 use std::ops::Range;
 
-use super::tokens::{STEM_BYTES, Token, Word, slot_of};
+use super::fold::Folded;
+use super::ngrams::{hash, hash_of_pair};
+use super::tokens::{PLAIN_KEY, Visitor, Word, walk};
 
 /// The phrases, each known by its place in the list they were made from.
 #[derive(Debug)]
@@ -15,20 +17,18 @@ pub(super) struct Phrases {
     /// All phrases; those that are found by the same key stand together, the longest first.
     listed: Vec<Listed>,
     words: Table,
+    pairs: Table,
     stems: Table,
     characters: Table,
     signs: Vec<Range<usize>>,
+    filter: Filter,
 }
 
 /// One phrase and the place it is known by.
 #[derive(Debug)]
 struct Listed {
-    /// The second byte behind the key, where there is one: the first letter of the second word, which
-    /// tells most phrases with the same first word apart.
-    telling: Option<u8>,
     phrase: Box<[u8]>,
-    /// How many of its bytes its key was made from, and how many of them the key vouches for.
-    key_bytes: usize,
+    /// How many of its first bytes its key vouches for.
     vouched: usize,
     place: usize,
 }
@@ -36,70 +36,130 @@ struct Listed {
 /// How a phrase is found.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
 enum Key {
-    Word(u64),
+    /// The hash of its first word, and that of its stem.
+    Word(u64, u64),
+    /// The hash of its first two words, a blank between.
+    Pair(u64),
+    /// The hash of its first letters.
     Stem(u64),
     Character(u64),
     Sign(u8),
 }
 
+/// A stem is found by this many letters and must be as long.
+const STEM_LETTERS: usize = 4;
+
+/// The hash of the first letters of a word; of a word that is shorter than a stem, no stem's.
+#[inline]
+const fn hash_of_stem(word: &Word) -> u64 {
+    hash(word.head & 0xFFFF_FFFF)
+}
+
+/// A word of a text, where phrases may begin.
+#[derive(Clone, Copy, Debug, Default)]
+pub(super) struct Start {
+    pub(super) byte: usize,
+    hash: u64,
+    stem: u64,
+}
+
+impl Start {
+    /// The word at `byte`, whose hash is `hash`.
+    #[inline]
+    pub(super) const fn of(word: &Word, byte: usize, hash: u64) -> Self {
+        Self { byte, hash, stem: hash_of_stem(word) }
+    }
+}
+
 impl Phrases {
     /// Phrases in lower case, none empty; `is_stem` tells of which any ending is welcome.
     pub(super) fn new(phrases: &[String], is_stem: impl Fn(usize) -> bool) -> Self {
-        let mut by_key: HashMap<Key, Vec<(usize, usize, usize)>> = HashMap::new();
+        let mut by_key: HashMap<Key, Vec<(usize, usize)>> = HashMap::new();
         for (place, phrase) in phrases.iter().enumerate() {
-            if let Some((key, key_bytes, vouched)) = Key::of(phrase, is_stem(place)) {
-                by_key.entry(key).or_default().push((place, key_bytes, vouched));
+            if let Some((key, vouched)) = Key::of(phrase, is_stem(place)) {
+                by_key.entry(key).or_default().push((place, vouched));
             }
         }
         let mut listed = Vec::with_capacity(phrases.len());
-        let (mut words, mut stems, mut characters) = (Vec::new(), Vec::new(), Vec::new());
+        let (mut words, mut pairs, mut stems, mut characters) =
+            (Vec::new(), Vec::new(), Vec::new(), Vec::new());
         let mut signs = vec![0..0; 256];
+        let mut filter = Filter::new();
         let mut sorted: Vec<_> = by_key.into_iter().collect();
         sorted.sort_unstable_by_key(|(key, _)| *key);
         for (key, mut places) in sorted {
-            places.sort_by_key(|(place, ..)| std::cmp::Reverse(phrases[*place].len()));
+            places.sort_by_key(|(place, _)| std::cmp::Reverse(phrases[*place].len()));
             let first = listed.len();
-            listed.extend(places.into_iter().map(|(place, key_bytes, vouched)| Listed {
-                telling: phrases[place].as_bytes().get(key_bytes + 1).copied(),
+            listed.extend(places.into_iter().map(|(place, vouched)| Listed {
                 phrase: phrases[place].as_bytes().into(),
-                key_bytes,
                 vouched,
                 place,
             }));
             let range = first..listed.len();
-            match key {
-                Key::Word(hash) => words.push((hash, range)),
-                Key::Stem(hash) => stems.push((hash, range)),
-                Key::Character(hash) => characters.push((hash, range)),
-                Key::Sign(byte) => signs[usize::from(byte)] = range,
+            let table = match key {
+                Key::Word(hash, stem) => Some((&mut words, hash, stem)),
+                Key::Pair(hash) => Some((&mut pairs, hash, hash)),
+                Key::Stem(hash) => Some((&mut stems, hash, hash)),
+                Key::Character(code) => {
+                    characters.push((hash(code), range.clone()));
+                    None
+                }
+                Key::Sign(byte) => {
+                    signs[usize::from(byte)] = range.clone();
+                    None
+                }
+            };
+            if let Some((table, hash, line)) = table {
+                filter.insert(line, hash);
+                table.push((hash, range));
             }
         }
-        let [words, stems, characters] = [words, stems, characters].map(|keyed| Table::new(&keyed));
-        Self { listed, words, stems, characters, signs }
+        let [words, pairs, stems, characters] =
+            [words, pairs, stems, characters].map(|keyed| Table::new(&keyed));
+        Self { listed, words, pairs, stems, characters, signs, filter }
     }
 
-    /// Offers what begins at `token` of `bytes` as (start, end, place), the longest first, until `take`
-    /// accepts one.
+    /// Whether a phrase may begin with this word alone; seldom true where none does.
+    #[inline]
+    pub(super) fn may_begin(&self, start: &Start) -> bool {
+        self.filter.has_either(start.stem, start.hash, start.stem)
+    }
+
+    /// Whether a phrase may begin with the two words of this hash; seldom true where none does.
+    #[inline]
+    pub(super) fn may_begin_pair(&self, pair: u64) -> bool {
+        self.filter.has(pair)
+    }
+
+    /// Offers what begins at a word of `bytes` as (start, end, place), the longest first, until `take`
+    /// accepts one. `pair`: the hash of it and the next word, if a blank stands between.
     pub(super) fn find(
         &self,
         bytes: &[u8],
-        token: Token,
+        start: &Start,
+        pair: Option<u64>,
         take: &mut impl FnMut(usize, usize, usize) -> bool,
     ) {
-        match token {
-            Token::Word(word) => {
-                let is_found = self.offer(bytes, word.start, self.words.get(word.key), take);
-                if let (false, Some(stem)) = (is_found, word.stem()) {
-                    self.offer(bytes, word.start, self.stems.get(stem), take);
-                }
-            }
-            Token::Sign(at) => {
-                self.offer(bytes, at, self.signs[usize::from(bytes[at])].clone(), take);
-            }
-            Token::Wide(at, c) => {
-                self.offer(bytes, at, self.characters.get(u64::from(u32::from(c))), take);
-            }
-        }
+        let at = start.byte;
+        let _ = pair.is_some_and(|pair| self.offer(bytes, at, self.pairs.get(pair), take))
+            || self.offer(bytes, at, self.words.get(start.hash), take)
+            || self.offer(bytes, at, self.stems.get(start.stem), take);
+    }
+
+    /// The same of a character of its own, or one of a word beyond ASCII.
+    pub(super) fn find_at_char(
+        &self,
+        bytes: &[u8],
+        at: usize,
+        c: char,
+        take: &mut impl FnMut(usize, usize, usize) -> bool,
+    ) {
+        let among = if c.is_ascii() {
+            self.signs[c as usize].clone()
+        } else {
+            self.characters.get(hash(u64::from(u32::from(c))))
+        };
+        self.offer(bytes, at, among, take);
     }
 
     fn offer(
@@ -110,12 +170,6 @@ impl Phrases {
         take: &mut impl FnMut(usize, usize, usize) -> bool,
     ) -> bool {
         self.listed[among].iter().any(|listed| {
-            // Bits of case are left out: this only has to tell most others apart.
-            if listed.telling.is_some_and(|byte| {
-                bytes.get(at + listed.key_bytes + 1).is_none_or(|here| (here ^ byte) & 0xDF != 0)
-            }) {
-                return false;
-            }
             let end = at + listed.phrase.len();
             let unsure = listed.vouched;
             let is_here =
@@ -130,24 +184,92 @@ fn is_lower_of(lower: &[u8], text: &[u8]) -> bool {
     lower.iter().zip(text).all(|(low, byte)| *low == byte.to_ascii_lowercase())
 }
 
+/// The first two words of a phrase, and where they stand.
+#[derive(Default)]
+struct Words(Vec<(Word, Range<usize>)>);
+
+impl Visitor for Words {
+    fn word(&mut self, word: Word) {
+        self.0.push((word, word.symbols()));
+    }
+
+    fn other(&mut self, _at: usize, _c: char) {}
+}
+
 impl Key {
-    /// The key of a phrase, how many bytes it is made from, and how many of them it vouches for.
-    fn of(phrase: &str, is_stem: bool) -> Option<(Self, usize, usize)> {
+    /// The key of a phrase, and how many of its first bytes it vouches for.
+    fn of(phrase: &str, is_stem: bool) -> Option<(Self, usize)> {
         let first = phrase.chars().next()?;
-        let bytes = phrase.as_bytes();
         if !first.is_ascii() {
-            return Some((Self::Character(u64::from(u32::from(first))), first.len_utf8(), first.len_utf8()));
+            return Some((Self::Character(u64::from(u32::from(first))), first.len_utf8()));
         }
-        if !is_word(bytes[0]) {
-            return Some((Self::Sign(bytes[0]), 1, 1));
+        let mut words = Words::default();
+        Folded::of(phrase, |folded| {
+            walk(folded, &mut words);
+            words.0.iter_mut().for_each(|(_, symbols)| *symbols = folded.bytes(symbols.clone()));
+        });
+        let Some((word, place)) = words.0.first().filter(|(_, place)| place.start == 0) else {
+            return Some((Self::Sign(phrase.as_bytes()[0]), 1));
+        };
+        // The ending of a stem may follow within its last word, so that word's own end is not known.
+        let is_known = |place: &Range<usize>| !is_stem || place.end < phrase.len();
+        // All digits are alike to a key, and longer words are mixed.
+        let is_plain = |place: &Range<usize>| {
+            place.len() <= PLAIN_KEY && !phrase.as_bytes()[place.clone()].iter().any(u8::is_ascii_digit)
+        };
+        let vouched = if is_plain(place) { place.len() } else { 0 };
+        if !is_known(place) {
+            let is_long_enough = word.length >= STEM_LETTERS;
+            return is_long_enough.then(|| (Self::Stem(hash_of_stem(word)), 0));
         }
-        let word = Word::at(bytes, 0);
-        // Only where the whole phrase is one word may the ending follow within that word.
-        if is_stem && word.end == bytes.len() {
-            word.stem().map(|key| (Self::Stem(key), STEM_BYTES, STEM_BYTES))
-        } else {
-            Some((Self::Word(word.key), word.end, word.vouched()))
-        }
+        let beside = words.0.get(1).filter(|(_, next)| {
+            next.start == place.end + 1 && phrase.as_bytes()[place.end] == b' ' && is_known(next)
+        });
+        Some(match beside {
+            Some((next, place)) => {
+                let is_plain = vouched > 0 && place.end == phrase.len() && is_plain(place);
+                (Self::Pair(hash_of_pair(word.key, next.key)), if is_plain { phrase.len() } else { 0 })
+            }
+            None => (Self::Word(hash(word.key), hash_of_stem(word)), vouched),
+        })
+    }
+}
+
+/// A bit for each hash that is in a table, in one of 512 machine words.
+#[derive(Debug)]
+struct Filter {
+    bits: Box<[u64; Self::WORDS]>,
+}
+
+impl Filter {
+    /// 4 KiB: with 2,000 hashes one in sixteen others passes.
+    const WORDS: usize = 512;
+
+    fn new() -> Self {
+        Self { bits: Box::new([0; Self::WORDS]) }
+    }
+
+    const fn place(hash: u64) -> usize {
+        (hash >> (64 - Self::WORDS.trailing_zeros())) as usize
+    }
+
+    const fn bit(hash: u64) -> u64 {
+        1 << (hash >> (58 - Self::WORDS.trailing_zeros()) & 63)
+    }
+
+    fn insert(&mut self, line: u64, hash: u64) {
+        self.bits[Self::place(line)] |= Self::bit(hash);
+    }
+
+    #[inline]
+    fn has(&self, hash: u64) -> bool {
+        self.has_either(hash, hash, hash)
+    }
+
+    /// Whether one of two hashes that stand in the line of a third may be in a table.
+    #[inline]
+    fn has_either(&self, line: u64, one: u64, other: u64) -> bool {
+        self.bits[Self::place(line)] & (Self::bit(one) | Self::bit(other)) != 0
     }
 }
 
@@ -186,7 +308,7 @@ pub(super) fn word_end(bytes: &[u8], at: usize) -> usize {
     bytes[at..].iter().position(|byte| !is_part(byte)).map_or(bytes.len(), |length| at + length)
 }
 
-/// Ranges by key, open addressing at most half full.
+/// Ranges by hash, open addressing at most half full.
 #[derive(Debug)]
 struct Table {
     slots: Vec<Slot>,
@@ -204,7 +326,7 @@ impl Table {
         let bits = (keyed.len() * 2).max(16).next_power_of_two().trailing_zeros();
         let mut slots = vec![Slot::default(); 1 << bits];
         for (key, range) in keyed {
-            let mut place = slot_of(*key, bits);
+            let mut place = (*key >> (64 - bits)) as usize;
             while !slots[place].range.is_empty() {
                 place = (place + 1) % slots.len();
             }
@@ -215,7 +337,7 @@ impl Table {
 
     /// The range of `key`, empty where there is none.
     fn get(&self, key: u64) -> Range<usize> {
-        let mut place = slot_of(key, self.bits);
+        let mut place = (key >> (64 - self.bits)) as usize;
         loop {
             let slot = &self.slots[place];
             if slot.key == key || slot.range.is_empty() {
@@ -228,47 +350,108 @@ impl Table {
 
 #[cfg(test)]
 mod tests {
-    use super::Phrases;
-    use crate::classify::tokens::walk;
+    use super::{Phrases, Start, hash, hash_of_pair};
+    use crate::classify::fold::Folded;
+    use crate::classify::tokens::{Visitor, Word, walk};
 
-    fn found(phrases: &[&str], text: &str) -> Vec<(usize, String)> {
+    /// Offers all that begins anywhere in a text.
+    struct Finder<'a, T> {
+        phrases: &'a Phrases,
+        folded: Folded<'a>,
+        start: Option<(Start, Word)>,
+        take: T,
+    }
+
+    impl<T: FnMut(usize, usize, usize) -> bool> Finder<'_, T> {
+        fn look(&mut self, next: Option<&Word>) {
+            let Some((start, word)) = self.start.take() else { return };
+            let beside = next.filter(|next| next.at == word.at + word.length + 1);
+            let pair = beside.map(|next| hash_of_pair(word.key, next.key));
+            if self.phrases.may_begin(&start) | pair.is_some_and(|pair| self.phrases.may_begin_pair(pair)) {
+                self.phrases.find(self.folded.text.as_bytes(), &start, pair, &mut self.take);
+            }
+        }
+
+        fn look_at_chars(&mut self, bytes: std::ops::Range<usize>) {
+            let text = self.folded.text;
+            for (at, c) in text[bytes.clone()].char_indices().filter(|(_, c)| !c.is_ascii_alphanumeric()) {
+                self.phrases.find_at_char(text.as_bytes(), bytes.start + at, c, &mut self.take);
+            }
+        }
+    }
+
+    impl<T: FnMut(usize, usize, usize) -> bool> Visitor for Finder<'_, T> {
+        fn word(&mut self, word: Word) {
+            self.look(Some(&word));
+            let bytes = self.folded.bytes(word.symbols());
+            self.start = Some((Start::of(&word, bytes.start, hash(word.key)), word));
+            self.look_at_chars(bytes);
+        }
+
+        fn other(&mut self, at: usize, c: char) {
+            self.look(None);
+            let byte = self.folded.byte(at);
+            self.look_at_chars(byte..byte + c.len_utf8());
+        }
+    }
+
+    fn offered(phrases: &[&str], text: &str, mut accepts: impl FnMut(&str) -> bool) -> Vec<(usize, String)> {
         let list: Vec<String> =
             phrases.iter().map(|phrase| phrase.trim_end_matches('*').to_owned()).collect();
         let all = Phrases::new(&list, |place| phrases[place].ends_with('*'));
         let mut found = Vec::new();
-        walk(text, &mut |token| {
-            all.find(text.as_bytes(), token, &mut |start, _, place| {
+        Folded::of(text, |folded| {
+            let take = |start, _, place: usize| {
                 found.push((start, list[place].clone()));
-                true
-            });
+                accepts(&list[place])
+            };
+            let mut finder = Finder { phrases: &all, folded: *folded, start: None, take };
+            walk(folded, &mut finder);
+            finder.look(None);
         });
         found
+    }
+
+    fn found(phrases: &[&str], text: &str) -> Vec<(usize, String)> {
+        offered(phrases, text, |_| true)
     }
 
     #[test]
     fn the_longest_phrase_is_offered_first_and_may_be_refused() {
         let phrases = ["write", "write a poem", "write a"];
         assert_eq!(found(&phrases, "Write A Poem"), [(0, "write a poem".to_owned())]);
-        assert_eq!(found(&phrases, "rewrite, write an ode"), [(9, "write a".to_owned())]);
-        let list: Vec<String> = phrases.iter().map(|phrase| (*phrase).to_owned()).collect();
-        let all = Phrases::new(&list, |_| false);
-        let mut offered = Vec::new();
-        walk("write a poem", &mut |token| {
-            all.find(b"write a poem", token, &mut |_, _, place| {
-                offered.push(place);
-                place == 0
-            });
-        });
-        assert_eq!(offered, [1, 2, 0]);
+        assert_eq!(found(&phrases, "rewrite, write an ode"), [(9, "write".to_owned())]);
+        let all = offered(&phrases, "write a poem", |phrase| phrase == "write");
+        assert_eq!(
+            all.iter().map(|(_, phrase)| phrase.as_str()).collect::<Vec<_>>(),
+            ["write a poem", "write a", "write"]
+        );
     }
 
     #[test]
     fn every_kind_of_phrase_is_found() {
-        let phrases = ["```", "debug*", "c++", "函数", "код", "философ*", "' or 1=1", "कोड"];
+        let phrases = [
+            "```",
+            "debug*",
+            "c++",
+            "log2",
+            "trade-off*",
+            "sql quer*",
+            "would you",
+            "函数",
+            "код",
+            "философ*",
+            "' or 1=1",
+            "कोड",
+        ];
         for (text, start, phrase) in [
             ("see ```x```", 4, "```"),
             ("debugging", 0, "debug"),
             ("in C++ now", 3, "c++"),
+            ("my MIS2 is log2", 11, "log2"),
+            ("many trade-offs", 5, "trade-off"),
+            ("an sql query", 3, "sql quer"),
+            ("how would you do", 4, "would you"),
             ("写一个函数吧", 9, "函数"),
             ("мой код тут", 7, "код"),
             ("философия", 0, "философ"),

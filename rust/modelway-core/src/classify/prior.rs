@@ -3,8 +3,8 @@
 
 use super::Basis;
 use super::features::Features;
-use super::lexicon::{Hit, Lexicon};
-use super::tokens::walk;
+use super::lexicon::Hit;
+use super::shape::Shape;
 use crate::task::TaskClass;
 
 /// A logit's worth of one point of a word, and of structure.
@@ -26,8 +26,7 @@ const SETTLES: f32 = 2.0;
 pub(super) struct Prior {
     words: [f32; TaskClass::COUNT],
     structure: [f32; TaskClass::COUNT],
-    features: Features,
-    vague: u32,
+    pub(super) features: Features,
     /// A logit's worth of one point of a word.
     word_share: f32,
 }
@@ -39,51 +38,40 @@ impl Prior {
             words: [0.0; TaskClass::COUNT],
             structure: [0.0; TaskClass::COUNT],
             features: Features::default(),
-            vague: 0,
             word_share: if is_cut { CUT_SHARE } else { WORD_SHARE },
         }
     }
 
-    /// Reads a part of a text, in normal form.
-    pub(super) fn read(&mut self, lexicon: &Lexicon, text: &str, tell: &mut impl FnMut(Hit)) {
-        let mut reader = lexicon.reader(text);
-        walk(text, &mut |token| {
-            self.features.see(text.as_bytes(), token);
-            reader.see(token, &mut |hit| {
-                let points = if hit.is_symbol { &mut self.structure } else { &mut self.words };
-                points[hit.task.index()] += hit.points;
-                let share = if hit.is_symbol { STRUCTURE_SHARE } else { self.word_share };
-                tell(Hit { points: hit.points * share, ..hit });
-            });
-        });
-        self.features.end(text.as_bytes());
-        self.vague += reader.vague;
+    /// Takes what was found; gives it back in units of the logit.
+    #[inline]
+    pub(super) fn take(&mut self, hit: Hit) -> Hit {
+        let (points, share) = if hit.is_symbol {
+            (&mut self.structure, STRUCTURE_SHARE)
+        } else {
+            (&mut self.words, self.word_share)
+        };
+        points[hit.task.index()] += hit.points;
+        Hit { points: hit.points * share, ..hit }
     }
 
     /// Adds what the form of the whole text says.
-    pub(super) fn end(&mut self) {
+    pub(super) fn end(&mut self, shape: &Shape) {
         let features = self.features;
         let some = |count: u32, each: f32, most: f32| (count as f32 * each).min(most);
         let code = &mut self.structure[TaskClass::CodeGeneration.index()];
-        *code += some(features.code_lines, 1.2, 4.0) + some(features.identifiers, 1.2, 3.0);
+        *code += some(shape.code_lines, 1.2, 4.0) + some(features.identifiers, 1.2, 3.0);
         let code = self.points(TaskClass::CodeGeneration);
         // Operators inside code are code's.
-        let share = if code >= 3.0 { 0.0 } else { 1.0 };
+        let left = if code >= 3.0 { 0.0 } else { 1.0 };
         let math = &mut self.structure[TaskClass::Mathematical.index()];
-        *math += share
+        *math += left
             * (some(features.sums, 3.2, 4.0)
                 + some(features.formulas, 2.4, 4.8)
-                + some(features.signs, 1.2, 4.0));
+                + some(shape.signs, 1.2, 4.0));
     }
 
     fn points(&self, task: TaskClass) -> f32 {
         self.words[task.index()] + self.structure[task.index()]
-    }
-
-    /// Whether the text has no word but vague ones, so that nothing but this prior is to be trusted: the
-    /// weights were trained on requests that want something.
-    pub(super) fn is_vague(&self) -> bool {
-        self.features.all_words() == self.vague
     }
 
     /// What to add to the logit of a class.

@@ -2,6 +2,8 @@
 //!
 //! A linear model reads a count as the levels it has reached, so that each level has a weight of its own.
 
+use super::fold::Folded;
+
 /// How many counts there are.
 pub(super) const COUNTS: usize = 31;
 /// Counts of marks, which stand first.
@@ -24,8 +26,14 @@ pub const LEVELS: [&[u32]; COUNTS] = {
     levels
 };
 
+/// Places of marks without which, or digits, there are no sums and formulas.
+const EQUALS: usize = 10;
+const OPERATORS: usize = 11;
+/// The place of `_`, which is no sign: words have it.
+const UNDERSCORES: usize = 13;
+
 /// The place of a mark among the counts.
-pub(super) const fn counted(c: char) -> Option<usize> {
+const fn counted(c: char) -> Option<usize> {
     Some(match c {
         '?' | '؟' => 0,
         '!' => 1,
@@ -37,10 +45,9 @@ pub(super) const fn counted(c: char) -> Option<usize> {
         '(' => 7,
         '[' => 8,
         '{' | '}' => 9,
-        '=' => 10,
-        '+' | '*' | '^' | '/' => 11,
+        '=' => EQUALS,
+        '+' | '*' | '^' | '/' => OPERATORS,
         '<' | '>' => 12,
-        '_' => 13,
         '`' => 14,
         '$' => 15,
         '\\' => 16,
@@ -49,11 +56,26 @@ pub(super) const fn counted(c: char) -> Option<usize> {
     })
 }
 
+/// The places of ASCII's marks; `MARKS` for what is none.
+const PLACES: [u8; 128] = {
+    let mut places = [MARKS as u8; 128];
+    let mut byte = 0;
+    while byte < 128 {
+        if let Some(place) = counted(byte as u8 as char) {
+            places[byte] = place as u8;
+        }
+        byte += 1;
+    }
+    places
+};
+
 /// What is counted of a text; its parts add up.
 #[derive(Clone, Copy, Debug, Default)]
 pub(super) struct Shape {
-    /// Marks, by [`counted`].
-    pub(super) marks: [u32; MARKS],
+    /// Marks, by their place.
+    marks: [u32; MARKS],
+    /// A bit for each of them that is not 0.
+    marked: u32,
     /// Words of scripts that set spaces.
     pub(super) words: u32,
     /// Those of them that are not all ASCII.
@@ -63,10 +85,10 @@ pub(super) struct Shape {
     numbers: u32,
     lines: u32,
     items: u32,
-    code_lines: u32,
+    pub(super) code_lines: u32,
     sums: u32,
     formulas: u32,
-    signs: u32,
+    pub(super) signs: u32,
     last: Option<char>,
     bytes: u32,
 }
@@ -76,26 +98,39 @@ impl Shape {
         Self { bytes: u32::try_from(bytes).unwrap_or(u32::MAX), ..Self::default() }
     }
 
+    /// Counts a sign.
+    #[inline]
+    pub(super) fn count_sign(&mut self, c: char) {
+        let place = match PLACES.get(c as usize) {
+            Some(&place) => usize::from(place),
+            None => counted(c).unwrap_or(MARKS),
+        };
+        if place < MARKS { self.mark(place, 1) } else { self.count_letter(c) }
+    }
+
     /// Counts a character that is no mark: mathematical signs, and the letters among them.
     pub(super) fn count_letter(&mut self, c: char) {
         let is_sign = matches!(c, '∀'..='⋿' | '×' | '÷' | '±' | 'π' | 'θ' | '⁰'..='₎' | '→' | '⇒');
         self.signs += u32::from(is_sign);
     }
 
-    /// Counts what needs a second look at a whole part, in normal form.
-    pub(super) fn end_part(&mut self, text: &str) {
-        let trimmed = text.trim();
-        self.last = trimmed.chars().next_back().or(self.last);
+    /// Counts what needs a second look at a whole part.
+    pub(super) fn end_part(&mut self, folded: &Folded<'_>) {
+        let text = folded.text;
         let bytes = text.as_bytes();
-        // Both without a short cut, so that the compiler looks at many bytes at once.
-        self.lines += trimmed.bytes().filter(|byte| *byte == b'\n').count() as u32;
-        let has_terms = bytes.iter().fold(0, |seen, byte| seen | u8::from(is_of_terms(*byte))) != 0;
-        if bytes.contains(&b'\n') {
+        self.last = text.trim_end().chars().next_back().or(self.last);
+        if folded.has_underscore {
+            self.mark(UNDERSCORES, text.matches('_').count() as u32);
+        }
+        if folded.has_newline {
+            let trimmed = text.trim();
+            // Without a short cut, so that the compiler looks at many bytes at once.
+            self.lines += trimmed.bytes().filter(|byte| *byte == b'\n').count() as u32;
             bytes.split(|byte| *byte == b'\n').for_each(|line| self.count_line(line));
         } else {
             self.count_line(bytes);
         }
-        if has_terms {
+        if folded.has_digit || self.marks[EQUALS] + self.marks[OPERATORS] > 0 {
             self.count_terms(text);
         }
     }
@@ -125,11 +160,16 @@ impl Shape {
         }
     }
 
-    /// All counts, in the order of [`LEVELS`].
-    pub(super) fn counts(&self) -> [u32; COUNTS] {
-        let mut counts = [0; COUNTS];
-        counts[..MARKS].copy_from_slice(&self.marks);
-        counts[MARKS..].copy_from_slice(&[
+    /// Tells each count that is not 0, with its place among all.
+    #[inline]
+    pub(super) fn each(&self, mut tell: impl FnMut(usize, u32)) {
+        let mut marked = self.marked;
+        while marked != 0 {
+            let place = marked.trailing_zeros() as usize;
+            marked &= marked - 1;
+            tell(place, self.marks[place]);
+        }
+        let others: [u32; COUNTS - MARKS] = [
             self.numbers,
             self.lines,
             self.items,
@@ -143,15 +183,18 @@ impl Shape {
             u32::from(self.last == Some(':')),
             self.words + self.wide / 2,
             self.bytes,
-        ]);
-        counts
+        ];
+        for (place, count) in (MARKS..).zip(others) {
+            if count > 0 {
+                tell(place, count);
+            }
+        }
     }
-}
 
-/// Bytes without which there are no numbers, sums or formulas.
-#[expect(clippy::needless_bitwise_bool, reason = "without branches the compiler looks at many bytes at once")]
-const fn is_of_terms(byte: u8) -> bool {
-    (byte.wrapping_sub(b'0') < 10) | (byte == b'^') | (byte == b'=') | (byte == b'+') | (byte == b'*')
+    fn mark(&mut self, place: usize, times: u32) {
+        self.marks[place] += times;
+        self.marked |= 1 << place;
+    }
 }
 
 /// Whether a digit behind these two bytes goes on a number, as in "10" and "1.5".
@@ -225,10 +268,11 @@ fn is_of_name(c: char) -> bool {
 #[cfg(test)]
 mod tests {
     use super::Shape;
+    use crate::classify::fold::Folded;
 
     fn shape(text: &str) -> Shape {
         let mut shape = Shape::new(text.len());
-        shape.end_part(text);
+        Folded::of(text, |folded| shape.end_part(folded));
         shape
     }
 

@@ -1,85 +1,68 @@
 //! Adding rows of weights: what a text's n-grams say, summed.
 //!
-//! The bytes of a row have 128 added, which makes them unsigned: even and odd bytes are summed in 16-bit
-//! lanes of two machine words, at most 257 rows before the lanes are emptied.
+//! Rows are added in eight lanes of 16 bits, which one instruction does; a block of a text has too few
+//! n-grams to fill a lane, and the lanes are emptied behind each.
 
-use super::ngrams::Sink;
-use super::weights::{COLUMNS, Weights};
-
-const LANES: u64 = 0x00FF_00FF_00FF_00FF;
-/// Rows that 16-bit lanes hold of bytes: 257 x 255 = 65,535.
-const FULL: u64 = 257;
+use super::fold::BLOCK;
+use super::ngrams::{BUCKETS, Sink, bucket};
+use super::weights::{COLUMNS, Row, Weights};
 
 /// Rows summed in 16-bit lanes.
 #[derive(Clone, Copy, Debug, Default)]
 pub(super) struct Lanes {
-    even: u64,
-    odd: u64,
-    rows: u64,
+    sums: Row,
+    rows: u32,
 }
 
+// A token of a block brings two n-grams at most, and each weight is a byte.
+const _: () = assert!(2 * BLOCK * 128 < i16::MAX as usize);
+
 impl Lanes {
-    // Lanes can't carry into each other before they are full, so nothing wraps.
+    // Nothing wraps, as said above; checked, the lanes would be added one by one.
     #[inline]
-    const fn with(self, row: u64) -> Self {
-        Self {
-            even: self.even.wrapping_add(row & LANES),
-            odd: self.odd.wrapping_add((row >> 8) & LANES),
-            rows: self.rows.wrapping_add(1),
+    fn with(mut self, row: &Row) -> Self {
+        for (sum, weight) in self.sums.0.iter_mut().zip(row.0) {
+            *sum = sum.wrapping_add(weight);
         }
+        self.rows = self.rows.wrapping_add(1);
+        self
     }
 }
 
 /// A sum of any number of rows.
 #[derive(Clone, Copy, Debug, Default)]
 struct Sum {
-    lanes: Lanes,
     rows: u32,
-    total: [u32; COLUMNS],
+    total: [i32; COLUMNS],
 }
 
 impl Sum {
+    // Each total is at most 128 times the rows, which a bounded sample keeps far below what would wrap.
+    #[inline]
     fn add(&mut self, lanes: Lanes) {
-        if self.lanes.rows + lanes.rows > FULL {
-            self.empty();
+        self.rows += lanes.rows;
+        for (total, sum) in self.total.iter_mut().zip(lanes.sums.0) {
+            *total = total.wrapping_add(i32::from(sum));
         }
-        self.lanes.even = self.lanes.even.wrapping_add(lanes.even);
-        self.lanes.odd = self.lanes.odd.wrapping_add(lanes.odd);
-        self.lanes.rows += lanes.rows;
-    }
-
-    fn empty(&mut self) {
-        for lane in 0..COLUMNS / 2 {
-            self.total[2 * lane] += (self.lanes.even >> (16 * lane)) as u32 & 0xFFFF;
-            self.total[2 * lane + 1] += (self.lanes.odd >> (16 * lane)) as u32 & 0xFFFF;
-        }
-        self.rows += self.lanes.rows as u32;
-        self.lanes = Lanes::default();
-    }
-
-    /// How many rows, and their sum.
-    fn finish(mut self) -> (u32, [i32; COLUMNS]) {
-        self.empty();
-        (self.rows, self.total.map(|total| total.cast_signed() - 128 * self.rows.cast_signed()))
     }
 }
 
 /// Sums the rows of what it is told.
 #[derive(Debug)]
 pub(super) struct Tally<'a> {
-    weights: &'a Weights,
+    rows: &'a [Row; BUCKETS],
     text: Sum,
     opening: Sum,
 }
 
 impl<'a> Tally<'a> {
     pub(super) fn new(weights: &'a Weights) -> Self {
-        Self { weights, text: Sum::default(), opening: Sum::default() }
+        Self { rows: weights.rows(), text: Sum::default(), opening: Sum::default() }
     }
 
-    /// How many n-grams were told and their sum; the same of the openings.
-    pub(super) fn sums(&self) -> ((u32, [i32; COLUMNS]), (u32, [i32; COLUMNS])) {
-        (self.text.finish(), self.opening.finish())
+    /// How many n-grams were told, their sum, and that of the openings.
+    pub(super) const fn sums(&self) -> (u32, [i32; COLUMNS], [i32; COLUMNS]) {
+        (self.text.rows, self.text.total, self.opening.total)
     }
 }
 
@@ -87,43 +70,36 @@ impl Sink for Tally<'_> {
     type Under = Lanes;
 
     #[inline]
-    fn ngram(&mut self, under: Lanes, id: u32) -> Lanes {
-        let row = self.weights.packed(id);
-        if under.rows < FULL {
-            return under.with(row);
-        }
-        self.text.add(under);
-        Lanes::default().with(row)
-    }
-
-    fn opening(&mut self, id: u32) {
-        self.opening.add(Lanes::default().with(self.weights.packed(id)));
+    fn ngram(&mut self, under: Lanes, id: u32, _at: usize) -> Lanes {
+        under.with(&self.rows[bucket(id)])
     }
 
     #[inline]
-    fn token(&mut self, under: Lanes, _start: usize, _end: usize) {
+    fn settle(&mut self, under: Lanes) {
         self.text.add(under);
+    }
+
+    fn opening(&mut self, id: u32, _at: usize) {
+        self.opening.add(Lanes::default().with(&self.rows[bucket(id)]));
     }
 }
 
 #[cfg(test)]
 mod tests {
-    use super::{COLUMNS, FULL, Lanes, Sum};
+    use super::{COLUMNS, Lanes, Row, Sum};
 
     #[test]
     fn rows_add_up_whatever_their_number() {
-        for (byte, count) in [(0_u8, 1_u32), (255, 257), (255, 258), (1, 5_000), (130, 70_000)] {
-            let (mut sum, mut lanes) = (Sum::default(), Lanes::default());
-            for _ in 0..count {
-                if lanes.rows == FULL {
-                    sum.add(lanes);
-                    lanes = Lanes::default();
-                }
-                lanes = lanes.with(u64::from_le_bytes([byte; COLUMNS]));
+        for (weight, blocks, count) in
+            [(0, 1, 1), (-128, 300, 128), (127, 2, 128), (-1, 5, 1), (2, 1_000, 70)]
+        {
+            let mut sum = Sum::default();
+            for _ in 0..blocks {
+                let lanes = (0..count).fold(Lanes::default(), |lanes, _| lanes.with(&Row([weight; COLUMNS])));
+                sum.add(lanes);
             }
-            sum.add(lanes);
-            let total = (i32::from(byte) - 128) * count.cast_signed();
-            assert_eq!(sum.finish(), (count, [total; COLUMNS]), "{count} of {byte}");
+            let total = i32::from(weight) * blocks * count;
+            assert_eq!((sum.rows.cast_signed(), sum.total), (blocks * count, [total; COLUMNS]));
         }
     }
 }

@@ -1,9 +1,11 @@
 //! What the trainer reads: the very numbers that scoring adds weights for.
 
-use super::ngrams::{BUCKETS, Ngrams, Sink, bucket};
-use super::normal::Normal;
+use super::counted::Counted;
+use super::fold::Folded;
+use super::ngrams::{BUCKETS, Sink, bucket};
 use super::sample::Sample;
 use super::shape::LEVELS;
+use super::tokens::{Visitor, Word, walk};
 use super::weights::count_levels;
 
 /// The value of an opening in its bucket's column.
@@ -16,9 +18,13 @@ pub const LEVEL_VALUE: f32 = 0.1;
 #[must_use]
 pub fn features(text: &str) -> Vec<(u32, f32)> {
     let mut found = Found::default();
-    let mut ngrams = Ngrams::new(text.len());
+    let mut counted = Counted::new(text.len());
     for part in Sample::of(text).parts() {
-        ngrams.read(Normal::of(part, false).text(), &mut found);
+        Folded::of(part, |folded| {
+            counted.begin_part(folded, &mut found);
+            walk(folded, &mut Walker { folded, counted: &mut counted, found: &mut found });
+            counted.end_part(folded);
+        });
     }
     let share = 1.0 / (found.ngrams.len().max(1) as f32).sqrt();
     let mut row: Vec<(u32, f32)> = Vec::with_capacity(found.ngrams.len() + 32);
@@ -32,8 +38,10 @@ pub fn features(text: &str) -> Vec<(u32, f32)> {
             Err(place) => row.insert(place, (column, OPENING_VALUE)),
         }
     }
+    let mut counts = [0; LEVELS.len()];
+    counted.shape.each(|place, count| counts[place] = count);
     let mut column = BUCKETS as u32;
-    for (count, levels) in ngrams.shape.counts().iter().zip(LEVELS) {
+    for (count, levels) in counts.iter().zip(LEVELS) {
         for level in levels {
             if level <= count {
                 row.push((column, LEVEL_VALUE));
@@ -54,13 +62,29 @@ struct Found {
 impl Sink for Found {
     type Under = ();
 
-    fn ngram(&mut self, (): (), id: u32) {
+    fn ngram(&mut self, (): (), id: u32, _at: usize) {
         self.ngrams.push(bucket(id) as u32);
     }
 
-    fn opening(&mut self, id: u32) {
+    fn settle(&mut self, (): ()) {}
+
+    fn opening(&mut self, id: u32, _at: usize) {
         self.openings.push(bucket(id) as u32);
     }
+}
 
-    fn token(&mut self, (): (), _start: usize, _end: usize) {}
+struct Walker<'a> {
+    folded: &'a Folded<'a>,
+    counted: &'a mut Counted,
+    found: &'a mut Found,
+}
+
+impl Visitor for Walker<'_> {
+    fn word(&mut self, word: Word) {
+        self.counted.word(self.folded, &word, (), self.found);
+    }
+
+    fn other(&mut self, at: usize, c: char) {
+        self.counted.other(at, c, (), self.found);
+    }
 }

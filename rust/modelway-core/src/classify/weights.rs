@@ -3,9 +3,9 @@
 //! A bucket's eight weights (seven classes and the complexity head, a byte each) lie beside each other,
 //! so that one load serves all.
 
-use super::ngrams::{BUCKETS, Ngrams, bucket};
+use super::ngrams::BUCKETS;
 use super::sample::SAMPLE_BYTES;
-use super::shape::{COUNTS, LEVELS};
+use super::shape::{COUNTS, LEVELS, Shape};
 use super::tally::Tally;
 
 /// Columns of a row: the classes of `READABLE`, then complexity.
@@ -18,7 +18,6 @@ const MAGIC: &[u8; 4] = b"MWLC";
 pub const VERSION: u32 = 1;
 /// No sound weight is larger; below it no sum overflows, and a number that is none fails the comparison.
 const LARGEST: f32 = 1e6;
-const SIGNS: u64 = 0x8080_8080_8080_8080;
 
 /// Constants that turn scores into a reading, fitted on texts that the weights had not seen.
 #[derive(Clone, Copy, Debug)]
@@ -34,12 +33,17 @@ pub(super) struct Calibration {
     pub(super) threshold: f32,
 }
 
+/// The weights of an n-gram, a column each: bytes in the file, wider here so that they are added as they are.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[repr(align(16))]
+pub(super) struct Row(pub(super) [i16; COLUMNS]);
+
 /// Trained weights, ready to score.
 #[derive(Debug)]
 pub struct Weights {
-    rows: Box<[u64; BUCKETS]>,
-    unit: f32,
-    head_unit: f32,
+    rows: Box<[Row; BUCKETS]>,
+    /// What a unit of a column's bytes is in its score.
+    units: [f32; COLUMNS],
     opening: f32,
     pub(super) calibration: Calibration,
     bias: [f32; COLUMNS],
@@ -83,12 +87,14 @@ impl Weights {
             }
         }
         let (rows, rest) = file.bytes.as_chunks::<COLUMNS>();
-        let rows: Box<[u64]> = rows.iter().map(|row| u64::from_le_bytes(*row) ^ SIGNS).collect();
+        let rows: Box<[Row]> =
+            rows.iter().map(|row| Row(row.map(|byte| i16::from(byte.cast_signed())))).collect();
         let rows = rows.try_into().ok().filter(|_| rest.is_empty()).ok_or_else(|| DAMAGED.to_owned())?;
+        let mut units = [unit; COLUMNS];
+        units[COLUMNS - 1] = head_unit;
         Ok(Self {
             rows,
-            unit,
-            head_unit,
+            units,
             opening,
             calibration: Calibration { temperature, middle, spread, deep, threshold },
             bias,
@@ -97,42 +103,31 @@ impl Weights {
     }
 
     /// The scores of what was told and counted: seven logits, and complexity as its head has it.
-    pub(super) fn scores(&self, tally: &Tally<'_>, ngrams: &Ngrams) -> [f32; COLUMNS] {
-        let ((ngrams_told, text), (_, opening)) = tally.sums();
-        let share = 1.0 / (ngrams_told.max(1) as f32).sqrt();
+    pub(super) fn scores(&self, tally: &Tally<'_>, shape: &Shape) -> [f32; COLUMNS] {
+        let (ngrams_told, text, opening) = tally.sums();
+        let scale = 1.0 / (ngrams_told.max(1) as f32).sqrt();
         let mut scores = self.bias;
-        for column in 0..COLUMNS {
-            let sum = text[column] as f32 * share + opening[column] as f32 * self.opening;
-            scores[column] += sum * self.unit_of(column);
+        for (column, score) in scores.iter_mut().enumerate() {
+            let sum = text[column] as f32 * scale + opening[column] as f32 * self.opening;
+            *score += sum * self.units[column];
         }
-        for ((count, thresholds), rows) in ngrams.shape.counts().iter().zip(LEVELS).zip(&self.levels) {
-            let reached = thresholds.iter().take_while(|level| *level <= count).count();
-            if let Some(row) = reached.checked_sub(1).and_then(|level| rows.get(level)) {
+        shape.each(|place, count| {
+            let reached = LEVELS[place].partition_point(|level| *level <= count);
+            if let Some(row) = reached.checked_sub(1).and_then(|level| self.levels[place].get(level)) {
                 scores.iter_mut().zip(row).for_each(|(score, weight)| *score += weight);
             }
-        }
+        });
         scores
     }
 
     /// The calibrated logit that sums of n-grams and openings bring to the class of a column.
     pub(super) fn logit(&self, column: usize, ngrams: f32, openings: f32) -> f32 {
-        (ngrams + openings * self.opening) * self.unit_of(column) / self.calibration.temperature
+        (ngrams + openings * self.opening) * self.units[column] / self.calibration.temperature
     }
 
-    /// What a unit of a column's bytes is in its score.
-    const fn unit_of(&self, column: usize) -> f32 {
-        if column + 1 < COLUMNS { self.unit } else { self.head_unit }
-    }
-
-    /// The weights of an n-gram as the file has them, with 128 added to each byte.
-    #[inline]
-    pub(super) fn packed(&self, id: u32) -> u64 {
-        self.rows[bucket(id)]
-    }
-
-    /// The weights of an n-gram.
-    pub(super) fn row(&self, id: u32) -> [i8; COLUMNS] {
-        (self.packed(id) ^ SIGNS).to_le_bytes().map(u8::cast_signed)
+    /// The weights of all n-grams, by bucket.
+    pub(super) const fn rows(&self) -> &[Row; BUCKETS] {
+        &self.rows
     }
 }
 
