@@ -9,7 +9,7 @@ use std::ops::Range;
 use unicode_normalization::char::is_combining_mark;
 use wide::u8x16;
 
-use super::normal::Normal;
+use super::normal::{Normal, is_common_letter, is_common_sign};
 
 /// Symbols of a block, one for each bit of a mask.
 pub(super) const BLOCK: usize = 64;
@@ -312,7 +312,7 @@ impl Kind {
                 byte if byte <= b' ' || byte == 0x7F => Self::Blank,
                 _ => Self::Other,
             },
-            _ if is_wide(c) => Self::Other,
+            _ if is_wide(c) || is_common_sign(c) => Self::Other,
             _ if is_of_word(c) => Self::Word,
             _ if c.is_whitespace() => Self::Blank,
             _ => Self::Other,
@@ -330,7 +330,8 @@ pub(super) const fn is_wide(c: char) -> bool {
 /// Whether a character beyond ASCII is part of a word: letters, numbers, marks. Letters in circles and
 /// squares, which Unicode calls alphabetic symbols, are signs.
 fn is_of_word(c: char) -> bool {
-    (c.is_alphanumeric() && !matches!(c, '\u{1F130}'..='\u{1F189}'))
+    is_common_letter(c)
+        || (c.is_alphanumeric() && !matches!(c, '\u{1F130}'..='\u{1F189}'))
         || (is_combining_mark(c) && c < '\u{30000}')
 }
 

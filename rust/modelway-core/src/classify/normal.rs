@@ -37,23 +37,27 @@ impl<'a> Normal<'a> {
             text: String::with_capacity(text.len() + 8),
             origin: with_origin.then(|| Vec::with_capacity(text.len() + 8)),
         };
+        let visible = (0_u32..).zip(text.chars()).filter(|(_, c)| !is_invisible(*c));
+        let mut chars = visible.peekable();
         let mut segment = String::new();
-        let mut from = Origin { first: 0, last: 0 };
-        for (index, c) in (0_u32..).zip(text.chars()) {
-            if is_invisible(c) {
+        while let Some((first, c)) = chars.next()
+            && out.text.len() < longest(text.len())
+        {
+            let mut from = Origin { first, last: first };
+            let is_alone = chars.peek().is_none_or(|(_, next)| !joins_left(*next));
+            if is_alone && is_settled(c) {
+                out.push(c, from);
                 continue;
             }
-            if !segment.is_empty() && !joins_left(c) {
-                out.push_segment(&segment, from);
-                segment.clear();
-            }
-            if segment.is_empty() {
-                from.first = index;
-            }
-            from.last = index;
+            segment.clear();
             segment.push(c);
+            while let Some((last, next)) = chars.next_if(|(_, next)| joins_left(*next)) {
+                segment.push(next);
+                from.last = last;
+            }
+            out.push_segment(&segment, from);
         }
-        out.push_segment(&segment, from);
+        out.end(longest(text.len()));
         Self { text: Cow::Owned(out.text), origin: out.origin }
     }
 
@@ -78,6 +82,31 @@ const fn is_plain(byte: u8) -> bool {
     matches!(byte, b' '..0x7F | b'\t'..=b'\r')
 }
 
+/// Letters of the scripts that most people write, each its own compatibility form: what is known of them
+/// without a look into Unicode's tables.
+pub(super) const fn is_common_letter(c: char) -> bool {
+    matches!(c, '\u{C0}'..='\u{D6}' | '\u{D8}'..='\u{F6}' | '\u{F8}'..='\u{FF}'
+        | '\u{391}'..='\u{3A1}' | '\u{3A3}'..='\u{3C9}' | '\u{400}'..='\u{481}' | '\u{48A}'..='\u{52F}'
+        | '\u{5D0}'..='\u{5EA}' | '\u{620}'..='\u{64A}' | '\u{904}'..='\u{928}' | '\u{92A}'..='\u{930}'
+        | '\u{935}'..='\u{939}' | '\u{E01}'..='\u{E30}' | '\u{3041}'..='\u{3096}' | '\u{30A1}'..='\u{30FA}'
+        | '\u{4E00}'..='\u{9FFF}' | '\u{AC00}'..='\u{D7A3}')
+}
+
+/// Mathematical operators that are their own compatibility forms; some integrals are not.
+pub(super) const fn is_common_sign(c: char) -> bool {
+    matches!(c, '\u{2200}'..='\u{222B}' | '\u{2231}'..='\u{22FF}')
+}
+
+/// Whether a character is its own compatibility form where nothing joins it.
+const fn is_settled(c: char) -> bool {
+    c.is_ascii() || is_common_letter(c) || is_common_sign(c)
+}
+
+/// The longest normal form of a part of so many bytes: a single character may stand for eighteen.
+const fn longest(bytes: usize) -> usize {
+    bytes / 4 * 5 + 64
+}
+
 /// Control characters other than white space, zero-width and bidirectional marks, tags, soft hyphens.
 fn is_invisible(c: char) -> bool {
     (c.is_control() && !matches!(c, '\t'..='\r'))
@@ -88,7 +117,7 @@ fn is_invisible(c: char) -> bool {
 /// Whether `c` composes with what stands before it: combining marks, and the later parts of a Hangul
 /// syllable (in all their compatibility forms), which are starters and compose all the same.
 fn joins_left(c: char) -> bool {
-    !c.is_ascii()
+    !is_settled(c)
         && (canonical_combining_class(c) != 0
             || is_combining_mark(c)
             || matches!(c, '\u{1160}'..='\u{11FF}' | '\u{3131}'..='\u{318E}' | '\u{FF9E}'..='\u{FFDC}'))
@@ -100,6 +129,19 @@ struct Folded {
 }
 
 impl Folded {
+    /// Takes a settled character that nothing joins.
+    #[inline]
+    fn push(&mut self, c: char, from: Origin) {
+        let before = self.text.len();
+        match c {
+            _ if c.is_ascii() => self.text.push(c.to_ascii_lowercase()),
+            // Small letters; and none of the common scripts above Cyrillic has capitals.
+            '\u{430}'..='\u{45F}' | '\u{530}'.. => self.text.push(c),
+            _ => c.to_lowercase().for_each(|lower| self.push_folded(lower)),
+        }
+        self.keep_origin(before, from);
+    }
+
     fn push_segment(&mut self, segment: &str, from: Origin) {
         let before = self.text.len();
         for composed in segment.nfkc() {
@@ -107,6 +149,18 @@ impl Folded {
                 self.push_folded(lower);
             }
         }
+        self.keep_origin(before, from);
+    }
+
+    /// Cuts what is too long.
+    fn end(&mut self, longest: usize) {
+        self.text.truncate(self.text.floor_char_boundary(longest));
+        if let Some(origin) = &mut self.origin {
+            origin.truncate(self.text.len());
+        }
+    }
+
+    fn keep_origin(&mut self, before: usize, from: Origin) {
         if let Some(origin) = &mut self.origin {
             origin.extend(std::iter::repeat_n(from, self.text.len() - before));
         }
@@ -132,7 +186,10 @@ mod tests {
     use proptest::prelude::*;
     use proptest::test_runner::RngSeed;
 
-    use super::Normal;
+    use super::{
+        Folded, Normal, Origin, UnicodeNormalization, canonical_combining_class, is_combining_mark,
+        is_common_letter, is_settled, longest,
+    };
 
     #[test]
     fn writes_what_means_the_same_in_the_same_way() {
@@ -182,6 +239,32 @@ mod tests {
                 prop_oneof![proptest::char::range(from, to), proptest::char::range('\0', '\u{7F}')];
             proptest::collection::vec(character, 0..24).prop_map(String::from_iter)
         })
+    }
+
+    #[test]
+    fn what_is_known_of_common_letters_is_what_the_tables_say() {
+        for c in ('\u{80}'..=char::MAX).filter(|c| is_settled(*c)) {
+            assert_eq!(c.is_alphabetic(), is_common_letter(c), "{c:?}");
+            assert!(canonical_combining_class(c) == 0 && !is_combining_mark(c), "{c:?}");
+            assert!(std::iter::once(c).nfkc().eq([c]), "{c:?}");
+            let (mut short, mut long) = (folded(), folded());
+            let from = Origin { first: 0, last: 0 };
+            short.push(c, from);
+            long.push_segment(c.encode_utf8(&mut [0; 4]), from);
+            assert_eq!(short.text, long.text);
+        }
+    }
+
+    fn folded() -> Folded {
+        Folded { text: String::new(), origin: None }
+    }
+
+    #[test]
+    fn a_normal_form_has_an_end() {
+        let long = "\u{fdfa}".repeat(600);
+        let normal = Normal::of(&long, true);
+        assert!(normal.text().len() <= longest(long.len()) && normal.text().len() > long.len());
+        assert_eq!(Normal::of("\u{fdfa}", true).text().chars().count(), 18);
     }
 
     proptest! {
