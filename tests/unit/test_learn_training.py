@@ -67,6 +67,13 @@ def test_what_the_present_weights_know_is_kept_but_from_scratch() -> None:
     assert core_for(Config(), lost).classify(known).scores["code"] < 0.5, "no row of it was code"
 
 
+def test_what_is_expected_is_no_part_of_what_is_learned() -> None:
+    expecting = Config.from_toml("[classifier]\npriors = { code = 0.9 }")
+    fold = assign_folds(OWN)
+    plain, shifted = (train(Corpus.of(config, OWN, fold), None, 5) for config in (Config(), expecting))
+    assert plain == shifted
+
+
 def test_a_row_of_more_weight_counts_more() -> None:
     text = "zorbing the copper violin"
     rows = [*OWN, some("own", CREATIVE, text)]

@@ -8,7 +8,7 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from modelway._core import CoreRouter, shipped_weights
+from modelway._core import CoreRouter, shipped_weights, silent_weights
 from modelway.config import Config
 from modelway.config.settings import resolve
 from modelway.learn.measures import Floats, Ints
@@ -51,6 +51,12 @@ def read(
         complexity=batch.complexity.astype(np.float64),
         unsure=batch.unsure,
     )
+
+
+def prior_of(config: Config, texts: Sequence[str]) -> NDArray[np.float32]:
+    """Probabilities by what words and structure say alone, shape (texts, labels), whatever is expected."""
+    silent: dict[str, Any] = {"weights": silent_weights(), "threshold": None, "priors": []}
+    return CoreRouter(for_core(resolve(config)) | silent).classify_many(texts).scores
 
 
 def weights_in_force(config: Config) -> bytes:

@@ -12,12 +12,12 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from modelway._core import TrainingSet, silent_weights
+from modelway._core import TrainingSet
 from modelway.config import Config
 from modelway.errors import ModelwayError
 from modelway.learn.duplicates import FOLDS
 from modelway.learn.measures import Ints, Truth
-from modelway.learn.reading import core_for
+from modelway.learn.reading import prior_of
 from modelway.learn.rows import LABELS, Row
 
 Bools = NDArray[np.bool_]
@@ -68,9 +68,7 @@ class Corpus:
             np.array([-1] * len(rows) if bag is None else bag, np.int8).tobytes(),
             bytes([True] * len(rows) if typical is None else typical),
         )
-        silent = core_for(config, silent_weights()).classify_many(texts)
-        assert silent.task_names == LABELS
-        return cls(examples, Truth.of(rows), fold, counts, silent.scores)
+        return cls(examples, Truth.of(rows), fold, counts, prior_of(config, texts))
 
     def train(self, chosen: Bools, start: bytes | None, steps: int, threads: int | None = None) -> bytes:
         """Weights from the rows ``chosen``, not calibrated, from nothing or better than those to ``start`` from.
@@ -135,10 +133,7 @@ def best_steps(corpus: Corpus, group: Ints, start: bytes | None, threads: int | 
     losses = np.zeros(MAX_STEPS)
     for one in np.unique(group):
         held = group == one
-        of_group = corpus.held_losses(held, start, threads)
-        # A training that has arrived early stays where it is.
-        reached = np.pad(of_group, (0, MAX_STEPS - len(of_group)), mode="edge")
-        losses += reached * corpus.weight[held].sum()
+        losses += corpus.held_losses(held, start, threads) * corpus.weight[held].sum()
     return int(losses.argmin()) + 1
 
 

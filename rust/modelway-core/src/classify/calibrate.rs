@@ -5,7 +5,7 @@ use super::{Basis, READABLE, Reading};
 use crate::exact::{exp, ln};
 use crate::task::TaskClass;
 
-/// The class of a row of weights: its place in `READABLE`.
+/// Classes that a text can be read as.
 const CLASSES: usize = READABLE.len();
 /// Numbers of a calibration in a file.
 const FLOATS: usize = 6 + CLASSES;

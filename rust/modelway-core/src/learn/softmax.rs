@@ -47,14 +47,14 @@ pub(super) struct Solution<const L: usize> {
 }
 
 /// Weights after `steps` steps from zero; stopping early is part of holding them small. `after` sees those of
-/// each step and may end it by returning false.
+/// each step.
 pub(super) fn fit<const L: usize>(
     rows: &Rows,
     examples: &Examples<L>,
     penalty: Penalty,
     steps: usize,
     threads: NonZero<usize>,
-    mut after: impl FnMut(&Solution<L>) -> bool,
+    mut after: impl FnMut(&Solution<L>),
 ) -> Solution<L> {
     let columns = Columns::of(rows, &examples.rows, penalty.power);
     let total: f64 = examples.weights.iter().map(|weight| f64::from(*weight)).sum();
@@ -90,7 +90,7 @@ pub(super) fn fit<const L: usize>(
     let origin = vec![0.0; (columns.used.len() + 1) * L];
     let best = minimise(origin, steps, objective, |point| {
         columns.unscale(point, &mut seen);
-        after(&seen)
+        after(&seen);
     });
     columns.unscale(&best, &mut seen);
     seen
@@ -227,7 +227,7 @@ mod tests {
             offsets: offsets.to_vec(),
         };
         let one = NonZero::<usize>::MIN;
-        fit(rows, &examples, Penalty { l2: 1e-4, power: 0.25 }, 60, one, |_| true)
+        fit(rows, &examples, Penalty { l2: 1e-4, power: 0.25 }, 60, one, |_| {})
     }
 
     /// Probability of the first label where there is one feature of value 1.

@@ -103,12 +103,12 @@ impl TrainingSet {
         let mut weights = base.clone().unwrap_or_else(Linear::silent);
         for bag in 0..bags {
             let examples = self.examples(chosen.rows, bag, base.as_ref());
-            let solution = fit(&self.rows, &examples, PENALTY, chosen.steps, chosen.threads, |_| true);
+            let solution = fit(&self.rows, &examples, PENALTY, chosen.steps, chosen.threads, |_| {});
             weights.add(0, 1.0 / bags as f32, &solution);
         }
         let head = self.head_examples(chosen.rows, base.as_ref());
         if !head.rows.is_empty() {
-            let solution = fit(&self.rows, &head, HEAD_PENALTY, chosen.steps, chosen.threads, |_| true);
+            let solution = fit(&self.rows, &head, HEAD_PENALTY, chosen.steps, chosen.threads, |_| {});
             weights.add(COLUMNS - 1, 1.0, &solution.odds());
         }
         weights.quantised()
@@ -121,10 +121,11 @@ impl TrainingSet {
         let examples = self.examples(chosen.rows, 0, base.as_ref());
         let unseen = self.examples(held, 0, base.as_ref());
         let mut losses = Vec::with_capacity(chosen.steps);
-        fit(&self.rows, &examples, PENALTY, chosen.steps, chosen.threads, |solution| {
+        let last = fit(&self.rows, &examples, PENALTY, chosen.steps, chosen.threads, |solution| {
             losses.push(solution.loss(&self.rows, &unseen));
-            true
         });
+        // A training that has arrived early stays where it is.
+        losses.resize(chosen.steps, last.loss(&self.rows, &unseen));
         losses
     }
 
