@@ -10,6 +10,8 @@ SHELL := /bin/sh
 PYTHON ?=
 # Handed to pytest by every test target: make test-mocks PYTEST_ARGS="-k m18".
 PYTEST_ARGS ?=
+# The folder of labelled prompts for make model.
+DATA ?=
 
 # Another environment's modules would get in the way.
 unexport PYTHONPATH PYTHONHOME
@@ -118,6 +120,16 @@ bench: $(STAMPS)/dev ## measurements, as ratios within one run
 	$(BIN)/python benches/ratios.py
 	$(BIN)/python benches/import_time.py
 	$(BIN)/python benches/gateway_cpu.py
+
+# Other prompts would make other weights: the recipe refuses files that are not those it names.
+.PHONY: model-data
+model-data:
+	@test -n '$(DATA)' || { echo 'make model DATA=FOLDER: name the folder with the prompts that docs/classifier.md lists' >&2; exit 2; }
+
+.PHONY: model
+model: model-data $(STAMPS)/dev ## the shipped weights anew, from the labelled prompts in DATA=FOLDER
+	$(BANNER) 'model'
+	$(BIN)/python tools/train_shipped.py '$(DATA)'
 
 .PHONY: wheel
 wheel: $(STAMPS)/venv ## dist/*.whl for this machine

@@ -32,6 +32,14 @@ def engine_imports(request: pytest.FixtureRequest, tmp_path_factory: pytest.Temp
         yield record
 
 
+@pytest.fixture(autouse=True, scope="session")
+def _nobodys_settings(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
+    """The user's configuration folder is an empty one, for children too."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("XDG_CONFIG_HOME", str(tmp_path_factory.mktemp("config")))
+        yield
+
+
 @pytest.fixture(autouse=True)
 def _starts_no_engine(engine_imports: Path | None) -> Iterator[None]:
     yield

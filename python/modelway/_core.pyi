@@ -25,10 +25,13 @@ __all__ = [
     "RoutingRequest",
     "SelectionReason",
     "TaskClass",
+    "TrainingSet",
     "build_profile",
     "classifier_fingerprint",
     "feature_space",
     "features",
+    "shipped_weights",
+    "silent_weights",
 ]
 
 #: How the extension was built: version, profile ("release" or "debug"), target (the processor).
@@ -37,12 +40,18 @@ build_profile: dict[str, str]
 #: Sixteen hex digits that tell the shipped weights of the classifier from others.
 classifier_fingerprint: str
 
-#: What the columns of ``features`` mean and a file of weights must repeat: version, buckets, sample_bytes,
+#: What the columns of ``features`` mean: version, buckets, sample_bytes,
 #: opening and level (values of those features), thresholds (for each count the values that begin a level).
 feature_space: dict[str, Any]
 
 def features(texts: Sequence[str]) -> FeatureBatch:
     """The features of texts, exactly as scoring counts them. Runs on all cores and lets other threads run."""
+
+def shipped_weights() -> bytes:
+    """The file of the weights that ship with modelway."""
+
+def silent_weights() -> bytes:
+    """A file of weights that say nothing of any text, and of which every answer is followed."""
 
 @final
 class TaskClass:
@@ -402,6 +411,9 @@ class ClassificationBatch:
     def scores(self) -> NDArray[np.float32]:
         """Probabilities, one row a text and one column a class of ``task_names``."""
     @property
+    def unsure(self) -> NDArray[np.bool_]:
+        """Where no class was likely enough to be followed, and the text counts as general."""
+    @property
     def task_names(self) -> tuple[str, ...]: ...
     def __len__(self) -> int: ...
 
@@ -418,6 +430,34 @@ class FeatureBatch:
     @property
     def values(self) -> bytes:
         """float32."""
+
+@final
+class TrainingSet:
+    """Labelled texts as features, ready to train on.
+
+    Numbers go in and out as little-endian bytes; rows are counted from 0, classes in the order of ``task_names``.
+    Work runs on ``threads`` threads, by default all cores, and other threads of Python run meanwhile; the result
+    does not depend on how many. ``ValueError`` for numbers that do not fit.
+    """
+
+    def __new__(
+        cls, texts: Sequence[str], labels: bytes, accepted: bytes, weights: bytes, bags: bytes, typical: bytes
+    ) -> Self:
+        """One entry a text: its class (uint8), the classes that are right (uint8, a bit each), how much it counts
+        (float32; 0: not at all), its bag or -1 (int8), whether it calibrates (uint8)."""
+    def train(self, rows: bytes, *, steps: int, base: bytes | None = None, threads: int | None = None) -> bytes:
+        """A file of weights from some rows (uint32), starting from the file ``base``, else from nothing; not
+        calibrated."""
+    def held_losses(
+        self, rows: bytes, held: bytes, *, steps: int, base: bytes | None = None, threads: int | None = None
+    ) -> list[float]:
+        """The mean loss on the rows ``held`` after each step of training with ``rows``."""
+    def scores(self, weights: bytes, rows: bytes) -> bytes:
+        """Raw scores (float32) that a file of weights gives to some rows: the classes, then complexity."""
+    def calibrated(self, weights: bytes, rows: bytes, scores: bytes, priors: bytes) -> bytes:
+        """The same weights calibrated on ``scores`` from others that had not seen the rows, and on ``priors``, the
+        probabilities of the classes by words and structure alone."""
+    def __len__(self) -> int: ...
 
 @final
 class RoutingDecision:

@@ -62,6 +62,7 @@ def for_core(settings: Settings) -> dict[str, Any]:
         "keywords": [(task, list(words)) for task, words in settings.keywords.items()],
         "weights": _weights(settings),
         "threshold": settings.classifier.threshold,
+        "priors": list(settings.classifier.priors.items()),
         "failures_to_open": settings.health.failures_to_open,
         "backoff_ms": settings.health.backoff_ms,
         "max_backoff_ms": settings.health.max_backoff_ms,

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import json
+import resource
 from pathlib import Path
 
 import pytest
 from cli_helpers import run
 
 import modelway.cli.learning
+from modelway.config import trained_weights_file
 
 #: Prompts in words that no one else uses: math where zorbing stands, creative where quaxing does; three sources.
 OWN = Path(__file__).parents[1] / "data/own_prompts.jsonl"
@@ -118,9 +120,11 @@ def test_training_again_with_no_gain_writes_nothing() -> None:
         (b'{"text": "x", "label": "code"}\n{"text"', "rows.jsonl:2: not JSON"),
         (b'{"text": "x", "label": "code"}\n' * 3, "3 rows are too few"),
         (b"".join(b'{"text": "x%d", "label": "code"}\n' % number for number in range(60)), "one label"),
-        (b"x" * (5 << 20), "rows.jsonl:1: a line of more than"),
+        (b'{"text": "caf\xe9", "label": "code"}\n', "rows.jsonl:1: not JSON"),
+        (b'{"text": "x", "label": "code", "weight": NaN}\n', "rows.jsonl:1: not JSON"),
+        (b'{"text": "x", "label": "code", "weight": -1}\n', 'rows.jsonl:1: "weight" is no number'),
     ],
-    ids=["empty", "wrong label", "broken line", "few rows", "one class", "huge line"],
+    ids=["empty", "wrong label", "broken line", "few rows", "one class", "not UTF-8", "NaN", "negative weight"],
 )
 def test_bad_input_overwrites_nothing(content: bytes, said: str) -> None:
     Path("rows.jsonl").write_bytes(content)
@@ -131,11 +135,83 @@ def test_bad_input_overwrites_nothing(content: bytes, said: str) -> None:
     assert Path("own.bin").read_bytes() == b"mine"
 
 
-@pytest.mark.parametrize("arguments", [("eval", "none.jsonl"), ("train", "none.jsonl", "--out", "own.bin")])
-def test_a_missing_file_is_told(arguments: tuple[str, ...]) -> None:
-    result = run(*arguments)
+@pytest.mark.parametrize("command", ["eval", "train"])
+def test_a_line_of_a_gigabyte_is_refused_without_being_read(command: str) -> None:
+    with Path("rows.jsonl").open("wb") as file:
+        file.truncate(1 << 30)  # zeros that take no room on the disk
+    before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    result = run(command, "rows.jsonl")
     assert result.exit_code == 1
-    assert "none.jsonl: No such file" in result.stderr
+    assert "rows.jsonl:1: a line of more than 16,777,216 bytes" in result.stderr
+    assert resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before < 200_000, "KB; the line would take a million"
+    assert not trained_weights_file().exists()
+
+
+@pytest.mark.parametrize(("name", "said"), [("none.jsonl", "No such file"), (".", "Is a directory")])
+@pytest.mark.parametrize("command", ["eval", "train"])
+def test_what_is_no_file_is_told(command: str, name: str, said: str) -> None:
+    result = run(command, name)
+    assert result.exit_code == 1
+    assert f"{name}: {said}" in result.stderr
+
+
+def test_trained_weights_are_in_force_until_they_are_reset() -> None:
+    def shown() -> tuple[str, str]:
+        described = json.loads(run("config", "show", "--json").stdout)
+        return described["values"]["classifier"]["weights"], described["sources"]["classifier.weights"]
+
+    assert shown() == (None, "default")
+    trained = run("train", OWN)
+    assert trained.exit_code == 0, trained.stderr
+    assert "in force from now on" in trained.stderr
+    assert shown() == (str(trained_weights_file()), "modelway train")
+    assert json.loads(run("eval", OWN, "--json").stdout)["strict"] > 0.9
+    again = run("train", "--reset", "--json")
+    assert (again.exit_code, json.loads(again.stdout)) == (0, {"removed": str(trained_weights_file())})
+    assert shown() == (None, "default")
+    nothing_left = run("train", "--reset")
+    assert nothing_left.exit_code == 0
+    assert "in force already" in nothing_left.stderr
+
+
+def test_a_line_of_the_configuration_goes_before_trained_weights() -> None:
+    assert run("train", OWN, "--out", "own.bin").exit_code == 0
+    Path("modelway.toml").write_text('[classifier]\nweights = "own.bin"\n', encoding="utf-8")
+    line = f'[classifier] weights = "own.bin" in {Path("modelway.toml").absolute()}'
+    trained = run("train", OWN, "--force")
+    assert f"not used as long as there is {line}" in trained.stderr
+    assert json.loads(run("config", "show", "--json").stdout)["values"]["classifier"]["weights"] == "own.bin"
+    refused = run("train", "--reset")
+    assert refused.exit_code == 1
+    assert f"{line}; remove this line" in refused.stderr
+    assert trained_weights_file().exists()
+
+
+def test_training_can_start_from_scratch() -> None:
+    present, scratch = (
+        json.loads(run("train", OWN, "--json", *more).stdout) for more in ((), ("--from-scratch", "--force"))
+    )
+    assert present["present"] != scratch["present"], "the first was in force when the second was trained"
+    before = trained_weights_file().read_bytes()
+    assert run("train", OWN, "--from-scratch", "--force").exit_code == 0
+    assert trained_weights_file().read_bytes() == before
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [("train",), ("train", OWN, "--reset"), ("train", "--reset", "--force"), ("train", "--reset", "--out", "x.bin")],
+    ids=["no file", "reset and file", "reset and force", "reset and out"],
+)
+def test_wrong_use_is_told(arguments: tuple[str | Path, ...]) -> None:
+    assert run(*arguments).exit_code == 2
+
+
+def test_a_folder_that_can_not_be_written_is_told() -> None:
+    trained_weights_file().parent.write_bytes(b"a file where the folder should be")
+    result = run("train", OWN)
+    assert result.exit_code == 1
+    assert "can't be written" in result.stderr
+    assert "--out" in result.stderr
 
 
 @pytest.mark.parametrize("out", ["missing/own.bin", "."])

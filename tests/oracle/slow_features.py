@@ -189,7 +189,7 @@ class Weights:
     def __init__(self, blob: bytes) -> None:
         shapes, rows = struct.unpack_from("<II", blob, 16)
         self.unit, self.head_unit, self.opening, self.temperature = struct.unpack_from("<4f", blob, 24)
-        at = 56
+        at = 88
         self.levels = list(blob[at : at + shapes])
         at += shapes + -shapes % 4
         self.thresholds = np.frombuffer(blob, "<u4", rows, at)

@@ -50,7 +50,7 @@ def core_rows(texts: list[str]) -> list[dict[int, float]]:
 
 
 def router(weights: bytes) -> CoreRouter:
-    plain: dict[str, Any] = {"models": [], "defaults": [], "fallbacks": [], "keywords": []}
+    plain: dict[str, Any] = {"models": [], "defaults": [], "fallbacks": [], "keywords": [], "priors": []}
     health = {"failures_to_open": 5, "backoff_ms": 5_000, "max_backoff_ms": 300_000}
     return CoreRouter({**plain, **health, "weights": weights, "threshold": None})
 
@@ -58,7 +58,7 @@ def router(weights: bytes) -> CoreRouter:
 def blank(weights: bytes) -> bytes:
     """The same file with every weight zero, so that nothing but the prior speaks."""
     levels = sum(len(levels) for levels in feature_space["thresholds"])
-    head = 56 + len(feature_space["thresholds"]) + 1 + 4 * levels
+    head = 88 + len(feature_space["thresholds"]) + 1 + 4 * levels
     return weights[:head] + bytes(len(weights) - head)
 
 

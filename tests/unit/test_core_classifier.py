@@ -45,6 +45,8 @@ texts = st.lists(pieces, max_size=8).map(" ".join)
 #: What the lexicon's entries below weigh, in units of the logit; trained weights are no such round numbers.
 LEXICON_WEIGHTS = (0.9, 1.08, 3.6)
 
+LABELS = ("quick", "deep", "code", "math", "creative", "tool_use", "general")
+
 KEYWORDS = {"unicorn": "code", "höhe": "math", "vals": "creative"}
 
 
@@ -161,6 +163,7 @@ def test_configured_keywords_add_to_what_is_known() -> None:
 
 def test_many_texts_read_as_each_alone(router: mw.ModelRouter) -> None:
     texts = [f"write a Python function number {n}, a poem, or 写一个函数 \ud800" for n in range(700)] + ["", "hi"]
+    texts.append("calculate")
     batch = router.classify_many(texts)
     alone = [router.classify(text) for text in texts]
     assert len(batch) == len(texts)
@@ -168,13 +171,16 @@ def test_many_texts_read_as_each_alone(router: mw.ModelRouter) -> None:
     assert batch.scores.shape == (len(texts), 7)
     assert batch.scores.dtype == batch.confidence.dtype == batch.complexity.dtype == np.float32
     assert batch.confidence.tolist() == pytest.approx([reading.confidence for reading in alone], abs=1e-6)
+    assert batch.unsure.dtype == np.bool_
+    assert batch.unsure.tolist() == [router.select(text).reason == "unsure" for text in texts]
     assert batch.complexity.tolist() == pytest.approx([reading.complexity for reading in alone], abs=1e-6)
     for row, reading in zip(batch.scores[::50], alone[::50], strict=True):
         assert dict(zip(batch.task_names, row.tolist(), strict=True)) == pytest.approx(reading.scores, abs=1e-6)
 
 
 def test_no_text_is_a_batch_and_one_str_is_none(router: mw.ModelRouter) -> None:
-    assert router.classify_many([]).scores.shape == (0, 7)
+    nothing = router.classify_many([])
+    assert (len(nothing), nothing.scores.shape, nothing.unsure.shape) == (0, (0, 7), (0,))
     with pytest.raises(TypeError, match="a list of str, not one str"):
         router.classify_many("hi")
     with pytest.raises(TypeError):
@@ -188,6 +194,42 @@ def test_own_weights_and_threshold_are_in_force(tmp_path: Path) -> None:
     text = "what is the capital of Peru?"
     assert router.classify(text).scores == mw.ModelRouter(mw.Config()).classify(text).scores
     assert router.select(text).reason == "unsure", "no probability is that high"
+
+
+def with_priors(priors: str) -> mw.ModelRouter:
+    return mw.ModelRouter(mw.Config.from_toml(f'[[models]]\nid = "only"\n[classifier]\npriors = {priors}'))
+
+
+def test_priors_move_logits_by_the_ratio_of_the_shares() -> None:
+    text = "what is the capital of Peru, and who wrote about it?"
+    odds = {}
+    for quick, code in ((0.1, 0.2), (0.2, 0.1)):
+        scores = with_priors(f"{{ QuickResponse = {quick}, code = {code} }}").classify(text).scores
+        odds[quick] = scores["quick"] / scores["code"], scores["math"] / scores["general"]
+    assert odds[0.2][0] / odds[0.1][0] == pytest.approx(4, rel=1e-2), "scores are shown rounded"
+    own = mw.ModelRouter(mw.Config()).classify(text).scores
+    assert [odds[0.1][1], odds[0.2][1]] == pytest.approx([own["math"] / own["general"]] * 2, rel=1e-2)
+    shipped = dict(zip(LABELS, np.frombuffer(SHIPPED.read_bytes()[60:88], "<f4").tolist(), strict=True))
+    same = with_priors(f"{{ code = {shipped['code']}, deep = {shipped['deep']} }}").classify(text).scores
+    assert same == pytest.approx(own, abs=1e-4)
+
+
+@pytest.mark.parametrize(
+    ("priors", "path", "says"),
+    [
+        ("{ code = 0.7, quick = 0.4 }", "classifier.priors", "add up to 1.1"),
+        ("{ code = 0.7, quick = 0.3 }", "classifier.priors", "less where a task is not named"),
+        ("{ code = 0 }", "classifier.priors.code", "greater than 0"),
+        ("{ code = 1.5 }", "classifier.priors.code", "less than or equal to 1"),
+        ("{ cod = 0.5 }", "classifier.priors.cod", "code"),
+        ("{ code = 0.2, CodeGeneration = 0.2 }", "classifier.priors", "the same task"),
+        ("{}", "classifier.priors", "at least 1"),
+    ],
+)
+def test_priors_that_can_not_be_are_refused(priors: str, path: str, says: str) -> None:
+    with pytest.raises(mw.ConfigError, match=says) as caught:
+        with_priors(priors)
+    assert [problem.path for problem in caught.value.problems] == [path]
 
 
 @pytest.mark.parametrize(

@@ -21,8 +21,8 @@ def write(folder: Path, content: bytes, name: str = "rows.jsonl") -> Path:
 
 def test_every_field_is_read(tmp_path) -> None:
     row = {"text": "Bonjour à tous", "label": "general", "also": ["quick"], "lang": "fr", "source": "s", "id": "7"}
-    (found,) = read_rows([write(tmp_path, json.dumps(row | {"licence": "x"}).encode())])
-    assert found == Row("Bonjour à tous", 6, (0,), "fr", "s", "7")
+    (found,) = read_rows([write(tmp_path, json.dumps(row | {"licence": "x", "weight": 3}).encode())])
+    assert found == Row("Bonjour à tous", 6, (0,), "fr", "s", "7", 3.0)
     assert found.accepted == {0, 6}
 
 
@@ -30,7 +30,7 @@ def test_what_may_be_absent(tmp_path) -> None:
     first, again, other = read_rows(
         [write(tmp_path, GOOD + b"\n  \n" + GOOD), write(tmp_path, b'{"text": "hi", "label": "quick"}', "b")]
     )
-    assert (first.also, first.lang, first.source) == ((), "unknown", "unknown")
+    assert (first.also, first.lang, first.source, first.weight) == ((), "unknown", "unknown", 1.0)
     assert first.id == again.id != other.id
 
 
@@ -51,6 +51,11 @@ def test_every_label_is_known(tmp_path, label: str) -> None:
         (b'{"text": 7, "label": "code"}', '"text" is missing or no string'),
         (b'{"text": " \\n", "label": "code"}', '"text" is empty'),
         (b'{"text": "x"}', '"label" is absent'),
+        (b'{"text": "x", "label": "code", "weight": NaN}', "not JSON"),
+        (b'{"text": "x", "label": "code", "weight": "NaN"}', '"weight" is no number from 0.001 to 1000'),
+        (b'{"text": "x", "label": "code", "weight": true}', '"weight" is no number'),
+        (b'{"text": "x", "label": "code", "weight": 0}', '"weight" is no number'),
+        (b'{"text": "x", "label": "code", "weight": 1e300}', '"weight" is no number'),
         (b'{"text": "x", "label": "coed"}', 'did you mean "code"?'),
         (b'{"text": "x", "label": "embedding"}', "labels: quick, deep"),
         (b'{"text": "x", "label": "code", "also": "math"}', '"also" is no list'),

@@ -132,7 +132,7 @@ def place(tmp_path_factory: pytest.TempPathFactory, engine_imports: Path | None)
     with run_in_thread(
         MultiModelMockBackend({name: MockModelConfig(reply=text) for name, text in REPLIES.items()})
     ) as server:
-        ours = {"OLLAMA_HOST": server.url, "MODELWAY_HOST": "127.0.0.1:0"}
+        ours = {"OLLAMA_HOST": server.url, "MODELWAY_HOST": "127.0.0.1:0", "XDG_CONFIG_HOME": str(folder / "config")}
         environment = {
             key: value for key, value in os.environ.items() if not key.lower().endswith(("_proxy", "_config"))
         }
@@ -178,6 +178,7 @@ def test_make(line: str) -> None:
 @pytest.mark.parametrize("line", MODELWAY)
 def test_command(place: Place, line: str) -> None:
     done = place.shell(line)
+    shutil.rmtree(place.folder / "config", ignore_errors=True)  # no command finds what another has set for its user
     assert done.returncode == 0, done.stdout
     assert done.stdout
 

@@ -16,7 +16,7 @@ _SHARES = ("strict", "lenient", "macro_f1")
 
 
 @click.command("eval")
-@rows_argument
+@rows_argument()
 @click.option(
     "--leave-one-family-out",
     is_flag=True,

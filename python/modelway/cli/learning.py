@@ -1,4 +1,4 @@
-"""What ``eval`` and ``train`` share: their files of labelled prompts, and the packages that only they need."""
+"""What ``eval`` and ``train`` share: their files of labelled prompts, and the package that only they need."""
 
 from __future__ import annotations
 
@@ -13,19 +13,18 @@ from modelway.errors import ModelwayError
 
 F = TypeVar("F", bound=Callable[..., Any])
 
-_NEEDED = ("numpy", "scipy")
+_NEEDED = "numpy"
 
 
 def require_learning() -> None:
     """Raises ``ModelwayError`` with the remedy where the extra ``learn`` is not installed."""
-    missing = [name for name in _NEEDED if find_spec(name) is None]
-    if missing:
-        raise ModelwayError(f"{' and '.join(missing)} not found; install them: pip install 'modelway[learn]'")
+    if find_spec(_NEEDED) is None:
+        raise ModelwayError(f"{_NEEDED} not found; install it: pip install 'modelway[learn]'")
 
 
-def rows_argument(command: F) -> F:
+def rows_argument(*, required: bool = True) -> Callable[[F], F]:
     """Adds ``FILE...``: JSON lines of labelled prompts."""
-    return click.argument("files", metavar="FILE...", nargs=-1, required=True, type=click.Path(path_type=Path))(command)
+    return click.argument("files", metavar="FILE...", nargs=-1, required=required, type=click.Path(path_type=Path))
 
 
 def seed_option(command: F) -> F:

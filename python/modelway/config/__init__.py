@@ -4,6 +4,6 @@ Two types on purpose: what a person wrote keeps its names and says where each va
 router and the backends read has every default, address and place worked out.
 """
 
-from modelway.config.written import Config, load_config
+from modelway.config.written import Config, load_config, trained_weights_file
 
-__all__ = ["Config", "load_config"]
+__all__ = ["Config", "load_config", "trained_weights_file"]

@@ -82,5 +82,8 @@ Count = Annotated[int, Field(ge=0, le=2**53)]
 Milliseconds = Annotated[int, Field(ge=1, le=_DAY_MS)]
 EnvironmentVariable = Annotated[str, Field(pattern=r"^[A-Za-z_][A-Za-z0-9_]{0,99}$")]
 Defaults = Annotated[dict[ServedTask, OwnName], BeforeValidator(_one_key_a_task)]
+Priors = Annotated[
+    dict[ServedTask, Annotated[float, Field(gt=0, le=1)]], Field(min_length=1), BeforeValidator(_one_key_a_task)
+]
 Chain = Annotated[tuple[TaskOrModel, ...], Field(strict=False)]
 Fallbacks = Annotated[dict[TaskOrModel, Chain], BeforeValidator(_one_key_a_task)]

@@ -21,6 +21,7 @@ from modelway.config.fields import (
     Name,
     OwnName,
     OwnNames,
+    Priors,
     Tasks,
 )
 from modelway.errors import ConfigError, ConfigProblem
@@ -59,11 +60,15 @@ class ClassifierConfig(Section):
     """``[classifier]``: how prompts are read."""
 
     weights: Annotated[str, Field(min_length=1)] | None = None
-    """A file of own weights, as ``modelway train`` writes it, relative to the configuration file; absent: the
-    shipped ones."""
+    """A file of own weights, as ``modelway train --out`` writes it, relative to the configuration file; absent: those
+    that ``modelway train`` wrote into the user's configuration folder, else the shipped ones."""
     threshold: Annotated[float, Field(ge=0, le=1)] | None = None
     """The probability below which no task is followed and the prompt counts as general; absent: what the weights
     were made with."""
+    priors: Priors | None = None
+    """What share of the prompts each task is expected to have, as in ``{ code = 0.5, quick = 0.1 }``; tasks not named
+    share the rest in the weights' own proportions. Absent: the weights' own shares, those of natural traffic for the
+    shipped ones: about 62 % general, 15 % quick, 9 % code, 8 % creative, 3 % deep, 3 % math, 1 % tool_use."""
 
 
 class TimeoutsConfig(Section):

@@ -91,10 +91,14 @@ class ResolvedModel:
 
 @dataclass(frozen=True, slots=True)
 class ResolvedClassifier:
-    """How prompts are read; None: the shipped weights, and the threshold that they were made with."""
+    """How prompts are read; None: the shipped weights, and the threshold that the weights were made with.
+
+    ``priors``: the shares of what is asked, of the tasks (short names) that are named.
+    """
 
     weights: Path | None
     threshold: float | None
+    priors: dict[str, float]
 
 
 @dataclass(frozen=True, slots=True)
@@ -136,7 +140,9 @@ def resolve(config: Config, environ: Mapping[str, str] = os.environ) -> Settings
         fallbacks=dict(config.fallbacks),
         keywords=config.routing.by_task(),
         classifier=ResolvedClassifier(
-            weights=_file(config.classifier.weights, config.base_dir), threshold=config.classifier.threshold
+            weights=_file(config.classifier.weights, config.base_dir),
+            threshold=config.classifier.threshold,
+            priors=dict(config.classifier.priors or {}),
         ),
         timeouts=config.timeouts,
         health=config.health,

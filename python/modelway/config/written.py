@@ -32,6 +32,8 @@ from modelway.errors import ConfigError, ConfigProblem
 
 #: The environment variable that names the configuration file.
 CONFIG_VARIABLE = "MODELWAY_CONFIG"
+#: Where the weights come from that ``modelway train`` wrote to their usual place, in ``describe``.
+TRAINED = "modelway train"
 
 
 Backends = Annotated[tuple[BackendConfig, ...], Field(strict=False)]
@@ -101,14 +103,15 @@ class Config(Section):
         return completed
 
     def was_found(self, path: str) -> bool:
-        """Whether the value at ``path`` comes from discovery and was not written."""
+        """Whether the value at ``path`` comes from discovery or training and was not written."""
         return path in self._found
 
     def describe(self) -> dict[str, Any]:
         """What is in force and where it came from, ready for JSON.
 
         ``source``: the file or None; ``values``: every key with its value; ``sources``: path of each value ->
-        ``file`` (or other written text), ``default``, ``$OLLAMA_HOST``, or what discovery says of it. Raises
+        ``file`` (or other written text), ``default``, ``$OLLAMA_HOST``, ``modelway train``, or what discovery says of
+        it. Raises
         :class:`ConfigError` where that variable holds no address.
         """
         values = self.model_dump(mode="json")
@@ -127,9 +130,30 @@ def load_config(path: str | os.PathLike[str] | None = None) -> Config:
     Without a path: the file that ``$MODELWAY_CONFIG`` names, else ``modelway.toml`` in the working folder, else in
     the user's configuration folder, else the built-in default: no models, and an Ollama server at its usual address.
 
+    Where it names no weights for the classifier, those that ``modelway train`` wrote to their usual place are in force.
+
     Raises :class:`ConfigError` with every problem found, also for a file that can't be read.
     """
-    file = _find_file() if path is None else Path(path)
+    return _with_trained_weights(_load(_find_file() if path is None else Path(path)))
+
+
+def trained_weights_file() -> Path:
+    """Where ``modelway train`` writes weights, and where they are looked for if the configuration names none."""
+    return _user_folder() / "weights.bin"
+
+
+def _with_trained_weights(config: Config) -> Config:
+    file = trained_weights_file()
+    if config.classifier.weights is not None or not file.is_file():
+        return config
+    completed = config.model_copy(
+        update={"classifier": config.classifier.model_copy(update={"weights": str(file.absolute())})}
+    )
+    completed._found = {**config._found, "classifier.weights": TRAINED}
+    return completed
+
+
+def _load(file: Path | None) -> Config:
     if file is None:
         return Config()
     try:
@@ -151,13 +175,17 @@ def _find_file() -> Path | None:
     named = os.environ.get(CONFIG_VARIABLE)
     if named:
         return Path(named)
-    import platformdirs
-
-    for folder in (Path(), platformdirs.user_config_path("modelway")):
+    for folder in (Path(), _user_folder()):
         file = folder / "modelway.toml"
         if file.is_file():
             return file
     return None
+
+
+def _user_folder() -> Path:
+    import platformdirs
+
+    return platformdirs.user_config_path("modelway")
 
 
 def _parse(text: str, source: Path | None, base_dir: Path) -> Config:

@@ -9,13 +9,11 @@ from typing import Any
 import numpy as np
 
 from modelway.config import Config
-from modelway.learn.calibration import HIGHEST_SCORE
 from modelway.learn.duplicates import assign_folds
-from modelway.learn.features import feature_matrix
 from modelway.learn.measures import Truth, accuracy, calibration_error
-from modelway.learn.reading import Reader, prior_of, reader, reader_of_folds
+from modelway.learn.reading import Reader, reader, reader_of_folds, weights_in_force
 from modelway.learn.rows import Row
-from modelway.learn.training import Corpus, TrainingError, train, train_uncalibrated
+from modelway.learn.training import MAX_STEPS, Corpus, TrainingError, best_steps, held_aside, train
 
 MIN_ROWS = 50  # below, a fold is a handful, and chance decides which classifier looks better
 
@@ -26,7 +24,8 @@ class Candidate:
 
     weights: bytes
     report: dict[str, Any]
-    """``n``, and ``strict``, ``lenient``, ``macro_f1``, ``ece`` of ``present`` and of ``trained``, out of fold."""
+    """``n``, ``steps``, and ``strict``, ``lenient``, ``macro_f1``, ``ece`` of ``present`` and of ``trained``, out of
+    fold."""
 
     @property
     def is_better(self) -> bool:
@@ -34,32 +33,29 @@ class Candidate:
         return bool(self.report["trained"]["strict"] > self.report["present"]["strict"])
 
 
-def train_candidate(config: Config, rows: Sequence[Row], seed: int = 0) -> Candidate:
+def train_candidate(
+    config: Config, rows: Sequence[Row], seed: int = 0, *, from_scratch: bool = False, threads: int | None = None
+) -> Candidate:
     """Train on ``rows`` and compare with the weights that ``config`` has in force.
 
-    ``seed`` draws the folds. Raises ``TrainingError`` for rows that nothing can be learned from.
+    Training starts from those weights, or ``from_scratch``. ``seed`` draws the folds. Raises ``TrainingError`` for
+    rows that nothing can be learned from.
     """
     if len(rows) < MIN_ROWS:
         raise TrainingError(f"{len(rows)} rows are too few to train on and to compare; give at least {MIN_ROWS}")
-    corpus = even_corpus(config, rows, seed)
-    trained = train(corpus)
-    out_of_fold = reader_of_folds(config, trained.by_fold, corpus.fold)
-    report = {"n": len(rows), "present": _measured(rows, reader(config)), "trained": _measured(rows, out_of_fold)}
+    start = None if from_scratch else weights_in_force(config)
+    fold = assign_folds(rows, seed)
+    corpus = Corpus.of(config, rows, fold)
+    steps = best_steps(corpus, held_aside(rows, fold), start, threads)
+    trained = train(corpus, start, steps, threads)
+    out_of_fold = reader_of_folds(config, trained.by_fold, fold)
+    report = {
+        "n": len(rows),
+        "steps": steps,
+        "present": _measured(rows, reader(config)),
+        "trained": _measured(rows, out_of_fold),
+    }
     return Candidate(trained.weights, report)
-
-
-def even_corpus(config: Config, rows: Sequence[Row], seed: int = 0) -> Corpus:
-    """Rows that all count alike."""
-    texts = [row.text for row in rows]
-    return Corpus(
-        features=feature_matrix(texts),
-        truth=Truth.of(rows),
-        fold=assign_folds(rows, seed),
-        prior=prior_of(config, texts),
-        weight=np.ones(len(rows)),
-        bag=np.full(len(rows), -1),
-        typical=np.ones(len(rows), np.bool_),
-    )
 
 
 def _measured(rows: Sequence[Row], read: Reader) -> dict[str, float]:
@@ -74,13 +70,13 @@ def leave_one_family_out(config: Config, rows: Sequence[Row], families: Sequence
     Accuracy pooled over all rows, and ``by_family``. A split within a source says how well a model knows the
     source; this says what it makes of one it has not met.
     """
-    corpus, truth = even_corpus(config, rows), Truth.of(rows)
+    corpus, truth = Corpus.of(config, rows, np.zeros(len(rows), np.intp)), Truth.of(rows)
     of_row = np.array(families)
     answers = np.zeros(len(rows), np.intp)
     by_family = {}
     for family in np.unique(of_row):
         held = of_row == family
-        weights = train_uncalibrated(corpus, ~held, HIGHEST_SCORE)
+        weights = corpus.train(~held, None, MAX_STEPS)
         answers[held] = reader(config, weights)(
             [row.text for row, out in zip(rows, held, strict=True) if out], None
         ).answers

@@ -8,14 +8,11 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from modelway._core import CoreRouter
+from modelway._core import CoreRouter, shipped_weights, silent_weights
 from modelway.config import Config
 from modelway.config.settings import resolve
-from modelway.learn.calibration import HIGHEST_SCORE, UNSURE
-from modelway.learn.features import FeatureSpace
 from modelway.learn.measures import Floats, Ints
 from modelway.learn.rows import LABELS
-from modelway.learn.weights import Weights, threshold_of
 from modelway.router import for_core
 
 
@@ -37,44 +34,35 @@ Reader = Callable[[Sequence[str], float | None], Readings]
 
 def core_for(config: Config, weights: bytes | None = None, threshold: float | None = None) -> CoreRouter:
     """A router with the configuration's keywords, weights and threshold, the latter two replaced where given."""
-    return CoreRouter(_settings(config, weights, threshold))
+    changed: dict[str, Any] = {"weights": weights, "threshold": threshold}
+    settings = for_core(resolve(config)) | {key: value for key, value in changed.items() if value is not None}
+    return CoreRouter(settings)
 
 
 def read(
     config: Config, texts: Sequence[str], weights: bytes | None = None, threshold: float | None = None
 ) -> Readings:
     """What the classifier answers for ``texts``; the arguments are those of ``core_for``."""
-    settings = _settings(config, weights, threshold)
-    batch = CoreRouter(settings).classify_many(texts)
-    columns = [batch.task_names.index(label) for label in LABELS]
-    label_of = np.zeros(len(batch.task_names), dtype=np.intp)
-    label_of[columns] = np.arange(len(LABELS))
-    scores = batch.scores[:, columns]
+    batch = core_for(config, weights, threshold).classify_many(texts)
+    assert batch.task_names == LABELS
     return Readings(
-        answers=label_of[batch.tasks],
-        scores=scores.astype(np.float64),
+        answers=batch.tasks.astype(np.intp),
+        scores=batch.scores.astype(np.float64),
         complexity=batch.complexity.astype(np.float64),
-        unsure=scores.max(axis=1, initial=0) < np.float32(_threshold(settings)),
+        unsure=batch.unsure,
     )
 
 
-def prior_of(config: Config, texts: Sequence[str]) -> Floats:
-    """What words and structure add to the scores of weights, for each text and label, up to a constant a text."""
-    space = FeatureSpace.of_core()
-    silent = read(config, texts, Weights.blank(space).to_bytes(HIGHEST_SCORE, space))
-    return np.log(np.maximum(silent.scores, np.finfo(np.float32).tiny))
+def prior_of(config: Config, texts: Sequence[str]) -> NDArray[np.float32]:
+    """Probabilities by what words and structure say alone, shape (texts, labels), whatever is expected."""
+    silent: dict[str, Any] = {"weights": silent_weights(), "threshold": None, "priors": []}
+    return CoreRouter(for_core(resolve(config)) | silent).classify_many(texts).scores
 
 
-def _settings(config: Config, weights: bytes | None, threshold: float | None) -> dict[str, Any]:
-    changed: dict[str, Any] = {"weights": weights, "threshold": threshold}
-    return for_core(resolve(config)) | {key: value for key, value in changed.items() if value is not None}
-
-
-def _threshold(settings: dict[str, Any]) -> float:
-    """The threshold in force: that of the settings, else of their weights, else of the shipped ones."""
-    if settings["threshold"] is not None:
-        return float(settings["threshold"])
-    return UNSURE if settings["weights"] is None else threshold_of(settings["weights"])
+def weights_in_force(config: Config) -> bytes:
+    """The file of weights that ``config`` has in force."""
+    own: bytes | None = for_core(resolve(config))["weights"]
+    return shipped_weights() if own is None else own
 
 
 def reader(config: Config, weights: bytes | None = None) -> Reader:

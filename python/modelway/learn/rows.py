@@ -1,4 +1,5 @@
-"""Labelled prompts: JSON lines ``{"text", "label", "also"?, "lang"?, "source"?, "id"?}``, read strictly.
+"""Labelled prompts: JSON lines ``{"text", "label", "also"?, "lang"?, "source"?, "weight"?, "id"?}``,
+read strictly.
 
 A file with anything wrong in it is refused whole, by file and line: a measurement over the rest would not say
 what it seems to say. Texts never stand in a message.
@@ -20,7 +21,10 @@ from modelway.near import did_you_mean
 LABELS = ("quick", "deep", "code", "math", "creative", "tool_use", "general")
 QUICK, DEEP, GENERAL = (LABELS.index(name) for name in ("quick", "deep", "general"))
 
-MAX_LINE = 4 << 20  # bytes; a prompt of this length is no prompt, and a file of one line would fill the memory
+MAX_LINE = 16 << 20  # bytes; a prompt of this length is no prompt, and a file of one line would fill the memory
+
+
+MAX_WEIGHT = 1_000  # and its inverse at least: beyond, single precision would lose the other rows
 
 
 class RowError(ModelwayError, ValueError):
@@ -43,6 +47,8 @@ class Row(NamedTuple):
     source: str
     id: str
     """As the file has it, else made of the text: what decides the row's fold."""
+    weight: float = 1.0
+    """How much it counts in training, compared with other rows."""
 
     @property
     def accepted(self) -> frozenset[int]:
@@ -96,6 +102,7 @@ def _row(line: bytes, file: str, number: int) -> Row:
         _string(found, "lang", file, number, "unknown"),
         _string(found, "source", file, number, "unknown"),
         _string(found, "id", file, number, hashlib.sha256(text.encode()).hexdigest()),
+        _weight(found.get("weight", 1.0), file, number),
     )
 
 
@@ -104,6 +111,12 @@ def _string(found: dict[str, Any], key: str, file: str, number: int, default: st
     if not isinstance(value, str):
         raise RowError(f'"{key}" is missing or no string', file, number)
     return value
+
+
+def _weight(value: object, file: str, number: int) -> float:
+    if isinstance(value, int | float) and not isinstance(value, bool) and 1 / MAX_WEIGHT <= value <= MAX_WEIGHT:
+        return float(value)
+    raise RowError(f'"weight" is no number from {1 / MAX_WEIGHT} to {MAX_WEIGHT}; drop it for 1', file, number)
 
 
 def _label(name: object, key: str, file: str, number: int) -> int:

@@ -1,30 +1,31 @@
-"""The recipe: labelled prompts in, weights out, with the scores that each row has from weights that never saw it.
+"""Labelled prompts in, weights out, with what each row is read as by weights that never saw it.
 
-Classes are not balanced: how often each comes in the rows is what the classifier expects to meet.
+The core fits and calibrates; here it is decided which rows teach and which are held aside.
 """
 
 from __future__ import annotations
 
+from collections import Counter
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy import sparse
 
+from modelway._core import TrainingSet
+from modelway.config import Config
 from modelway.errors import ModelwayError
-from modelway.learn.calibration import Calibration, calibrated
 from modelway.learn.duplicates import FOLDS
-from modelway.learn.features import FeatureSpace
-from modelway.learn.measures import Floats, Ints, Truth
-from modelway.learn.regression import Penalty, Singles, fit
-from modelway.learn.rows import DEEP, GENERAL, LABELS, QUICK
-from modelway.learn.weights import Weights
+from modelway.learn.measures import Ints, Truth
+from modelway.learn.reading import prior_of
+from modelway.learn.rows import LABELS, Row
 
-_ALSO = 0.15  # share of a target that goes to the other labels that would be accepted
-_LABELS_PENALTY = Penalty(l2=1e-5, power=0.25)
-_HEAD_PENALTY = Penalty(l2=1e-4, power=0.35)
-_HEAD_DEEP = 10.0  # weight of a deep row in the head of complexity: they are few
-_HEAD_ALSO = 0.5  # target of a general row that might be called deep
+Bools = NDArray[np.bool_]
+Singles = NDArray[np.float32]
+
+MAX_STEPS = 60
+"""Steps of the minimiser at most. After them the loss on rows held aside falls by no more than a hundredth; that on
+sources held aside had its least before, or rises and falls about a level."""
 
 
 class TrainingError(ModelwayError):
@@ -35,22 +36,73 @@ class TrainingError(ModelwayError):
 class Corpus:
     """Rows to train on; all arrays have one entry a row."""
 
-    features: sparse.csr_array
+    examples: TrainingSet
     truth: Truth
     fold: Ints
-    prior: Floats
-    """What words and structure add to the calibrated scores, shape (rows, labels)."""
-    weight: Floats
+    weight: Singles
     """How much a row counts; 0: only measured."""
-    bag: Ints
-    """Rows of one bag train one model together with those in no bag (-1); the models are averaged."""
-    typical: NDArray[np.bool_]
-    """Rows that are like what will be asked: they alone calibrate, and teach complexity."""
+    prior: Singles
+    """Probabilities by what words and structure say alone, shape (rows, labels)."""
 
-    @property
-    def bags(self) -> range:
-        """The numbers of the bags; one where rows are in none."""
-        return range(max(1, int(self.bag.max()) + 1))
+    @classmethod
+    def of(
+        cls,
+        config: Config,
+        rows: Sequence[Row],
+        fold: Ints,
+        *,
+        weight: Sequence[float] | None = None,
+        bag: Sequence[int] | None = None,
+        typical: Sequence[bool] | None = None,
+    ) -> Corpus:
+        """``weight`` replaces that of the rows. Rows of one ``bag`` train one model together with those in none (-1,
+        the default), and the models are averaged. ``typical``: those that are like what will be asked, by default
+        all; they alone calibrate, and teach complexity."""
+        texts = [row.text for row in rows]
+        counts = np.array([row.weight for row in rows] if weight is None else weight, np.float32)
+        examples = TrainingSet(
+            texts,
+            bytes(row.label for row in rows),
+            bytes(sum(1 << label for label in row.accepted) for row in rows),
+            counts.tobytes(),
+            np.array([-1] * len(rows) if bag is None else bag, np.int8).tobytes(),
+            bytes([True] * len(rows) if typical is None else typical),
+        )
+        return cls(examples, Truth.of(rows), fold, counts, prior_of(config, texts))
+
+    def train(self, chosen: Bools, start: bytes | None, steps: int, threads: int | None = None) -> bytes:
+        """Weights from the rows ``chosen``, not calibrated, from nothing or better than those to ``start`` from.
+
+        Raises ``TrainingError`` where the rows have one class only.
+        """
+        self._check(chosen)
+        return self.examples.train(_places(chosen), steps=steps, base=start, threads=threads)
+
+    def held_losses(self, held: Bools, start: bytes | None, threads: int | None = None) -> NDArray[np.float64]:
+        """The loss on the rows ``held`` after each step of training with the others."""
+        self._check(~held)
+        losses = self.examples.held_losses(_places(~held), _places(held), steps=MAX_STEPS, base=start, threads=threads)
+        return np.array(losses)
+
+    def _check(self, chosen: Bools) -> None:
+        if len(np.unique(self.truth.first[chosen & (self.weight > 0)])) < 2:
+            raise TrainingError(
+                "the rows left to train on have one label or none; add rows of other labels that are no near-duplicates"
+            )
+
+    def scores(self, weights: bytes, chosen: Bools) -> Singles:
+        """Raw scores of the rows ``chosen``: labels and complexity, shape (rows, 8)."""
+        scores = self.examples.scores(weights, _places(chosen))
+        return np.frombuffer(scores, "<f4").reshape(-1, len(LABELS) + 1)
+
+    def calibrated(self, weights: bytes, chosen: Bools, scores: Singles) -> bytes:
+        """``weights`` calibrated on the rows ``chosen``, whose ``scores`` are from weights that had not seen them."""
+        prior = np.ascontiguousarray(self.prior[chosen])
+        return self.examples.calibrated(weights, _places(chosen), scores[chosen].tobytes(), prior.tobytes())
+
+
+def _places(chosen: Bools) -> bytes:
+    return np.flatnonzero(chosen).astype("<u4").tobytes()
 
 
 @dataclass(frozen=True)
@@ -61,78 +113,42 @@ class Trained:
     by_fold: tuple[bytes, ...]
 
 
-def train(corpus: Corpus) -> Trained:
+def train(corpus: Corpus, start: bytes | None, steps: int, threads: int | None = None) -> Trained:
     """Train on all rows, calibrated out of fold. Raises ``TrainingError`` where a part of them has one class only."""
-    space = FeatureSpace.of_core()
-    first, typical = corpus.truth.first, corpus.typical
-    scores = np.zeros((len(first), len(LABELS) + 1))
+    everything = np.ones(len(corpus.fold), np.bool_)
+    scores = np.zeros((len(everything), len(LABELS) + 1), np.float32)
     models = []
     for fold in range(FOLDS):
-        models.append(fit_weights(corpus, corpus.fold != fold, space))
         held = corpus.fold == fold
-        scores[held] = models[-1].scores(corpus.features[held])
-    by_fold = []
-    for fold, model in enumerate(models):
-        others = typical & (corpus.fold != fold)  # a fold's own rows must not set what is measured on them
-        by_fold.append(model.to_bytes(calibrated(scores[others], corpus.prior[others], first[others]), space))
-    whole = fit_weights(corpus, np.ones(len(first), np.bool_), space)
-    return Trained(
-        whole.to_bytes(calibrated(scores[typical], corpus.prior[typical], first[typical]), space), tuple(by_fold)
-    )
+        models.append(corpus.train(~held, start, steps, threads))
+        scores[held] = corpus.scores(models[-1], held)
+    # A fold's own rows must not set what is measured on them.
+    by_fold = (corpus.calibrated(model, corpus.fold != fold, scores) for fold, model in enumerate(models))
+    whole = corpus.train(everything, start, steps, threads)
+    return Trained(corpus.calibrated(whole, everything, scores), tuple(by_fold))
 
 
-def train_uncalibrated(corpus: Corpus, chosen: NDArray[np.bool_], calibration: Calibration) -> bytes:
-    """The file trained on the rows ``chosen``, with a calibration from elsewhere."""
-    space = FeatureSpace.of_core()
-    return fit_weights(corpus, chosen, space).to_bytes(calibration, space)
+def best_steps(corpus: Corpus, group: Ints, start: bytes | None, threads: int | None = None) -> int:
+    """After how many steps the loss on the rows of a ``group``, trained without them, is least over all groups."""
+    losses = np.zeros(MAX_STEPS)
+    for one in np.unique(group):
+        held = group == one
+        losses += corpus.held_losses(held, start, threads) * corpus.weight[held].sum()
+    return int(losses.argmin()) + 1
 
 
-def fit_weights(corpus: Corpus, chosen: NDArray[np.bool_], space: FeatureSpace) -> Weights:
-    """Weights from the rows ``chosen``. Raises ``TrainingError`` where they have one class only."""
-    chosen = chosen & (corpus.weight > 0)
-    if len(np.unique(corpus.truth.first[chosen])) < 2:
-        raise TrainingError(
-            "the rows left to train on have one label or none; add rows of other labels that are no near-duplicates"
-        )
-    shape = (corpus.features.shape[1], len(LABELS))
-    weights, bias = np.zeros(shape, np.float32), np.zeros(shape[1], np.float32)
-    for bag in corpus.bags:
-        part = chosen & ((corpus.bag < 0) | (corpus.bag == bag))
-        of_bag, bias_of_bag = fit(
-            corpus.features[part],
-            _targets(corpus.truth.part(part)),
-            corpus.weight[part],
-            _LABELS_PENALTY,
-            space.buckets,
-        )
-        weights += of_bag / len(corpus.bags)
-        bias += bias_of_bag / len(corpus.bags)
-    head, head_bias = _fit_head(corpus, chosen, space)
-    return Weights.of(np.hstack([weights, head]), np.append(bias, head_bias), space)
-
-
-def _targets(truth: Truth) -> Singles:
-    """Probabilities to be learned: the label, with a share for the others that would be accepted."""
-    others = truth.accepted.sum(1) - 1
-    targets = truth.accepted * (_ALSO / np.maximum(others, 1))[:, None]
-    targets[np.arange(len(others)), truth.first] = np.where(others > 0, 1 - _ALSO, 1.0)
-    rounded: Singles = targets.astype(np.float32)
-    return rounded
-
-
-def _fit_head(corpus: Corpus, chosen: NDArray[np.bool_], space: FeatureSpace) -> tuple[Singles, np.float32]:
-    """One column of weights that tells deep prompts from quick and general ones, and its bias.
-
-    Of its own because deep is no topic: as a seventh class it ranks difficulty worse.
-    """
-    first = corpus.truth.first
-    part = chosen & corpus.typical & np.isin(first, (QUICK, DEEP, GENERAL))
-    if not part.any():
-        return np.zeros((corpus.features.shape[1], 1), np.float32), np.float32(0)
-    of_part = corpus.truth.part(part)
-    maybe = (of_part.first == GENERAL) & of_part.accepted[:, DEEP]
-    deep = np.where(of_part.first == DEEP, 1.0, np.where(maybe, _HEAD_ALSO, 0.0))
-    weight = np.where(of_part.first == DEEP, _HEAD_DEEP, 1.0)
-    targets = np.stack([deep, 1 - deep], axis=1).astype(np.float32)
-    weights, bias = fit(corpus.features[part], targets, weight, _HEAD_PENALTY, space.buckets)
-    return weights[:, :1] - weights[:, 1:], bias[0] - bias[1]
+def held_aside(rows: Sequence[Row], fold: Ints) -> Ints:
+    """The group of each row that is held aside together: whole sources, in at most ``FOLDS`` groups of about one
+    size; the folds where all rows are of one source, or where a group alone has a label."""
+    sizes = Counter(row.source for row in rows)
+    if len(sizes) < 2:
+        return fold
+    group_of: dict[str, int] = {}
+    filled = [0] * min(FOLDS, len(sizes))
+    for source, size in sorted(sizes.items(), key=lambda item: (-item[1], item[0])):
+        group_of[source] = filled.index(min(filled))
+        filled[group_of[source]] += size
+    group = np.array([group_of[row.source] for row in rows], np.intp)
+    label = np.array([row.label for row in rows])
+    spread = all(len(np.unique(group[label == one])) > 1 for one in np.unique(label))
+    return group if spread else fold

@@ -4,8 +4,10 @@
 pub mod backoff;
 pub mod classify;
 pub mod ewma;
+pub mod exact;
 pub mod fallback;
 pub mod health;
+pub mod learn;
 pub mod model_set;
 pub mod named;
 pub mod outcome;

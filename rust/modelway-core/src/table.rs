@@ -26,6 +26,8 @@ pub struct Settings {
     pub weights: Option<Vec<u8>>,
     /// The probability below which no class is followed; `None`: that of the weights.
     pub threshold: Option<f32>,
+    /// The shares in which classes are expected; those not named share the rest as the weights have them.
+    pub priors: Vec<(TaskClass, f32)>,
 }
 
 /// One thing that keeps a table from being built.
@@ -82,7 +84,7 @@ impl RoutingTable {
         builder.index_names(&settings.models);
         let first = builder.resolve_first_choices(&settings);
         let written = builder.resolve_fallbacks(&settings, &first);
-        let weights = builder.read_weights(settings.weights.as_deref());
+        let weights = builder.read_weights(&settings);
         let Some(weights) = weights.filter(|_| builder.errors.is_empty()) else {
             return Err(builder.errors);
         };
@@ -92,7 +94,7 @@ impl RoutingTable {
             first,
             written,
             order: Default::default(),
-            classifier: Arc::new(TrainedClassifier::new(weights, &settings.keywords, settings.threshold)),
+            classifier: Arc::new(TrainedClassifier::new(weights, &settings.keywords)),
             models,
         };
         table.order = std::array::from_fn(|task| table.ranked(TaskClass::ALL[task]));
@@ -202,14 +204,11 @@ struct Builder {
 }
 
 impl Builder {
-    fn read_weights(&mut self, file: Option<&[u8]>) -> Option<Weights> {
-        match Weights::parse(file.unwrap_or(SHIPPED)) {
-            Ok(weights) => Some(weights),
-            Err(problem) => {
-                self.error("classifier.weights".to_owned(), problem);
-                None
-            }
-        }
+    fn read_weights(&mut self, settings: &Settings) -> Option<Weights> {
+        let weights = Weights::parse(settings.weights.as_deref().unwrap_or(SHIPPED));
+        let weights = weights.map_err(|problem| self.error("classifier.weights".to_owned(), problem)).ok()?;
+        let tuned = weights.tuned(settings.threshold, &settings.priors);
+        tuned.map_err(|problem| self.error("classifier.priors".to_owned(), problem)).ok()
     }
 
     fn error(&mut self, path: String, message: String) {

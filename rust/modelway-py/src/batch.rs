@@ -1,63 +1,97 @@
-//! Many texts at once: classification for whoever has thousands, features for the trainer.
+//! Many texts at once, for whoever has thousands.
 
-use modelway_core::classify::training::{LEVEL_VALUE, OPENING_VALUE, features};
-use modelway_core::classify::{BUCKETS, LEVELS, READABLE, SHIPPED, each_text};
-use modelway_core::{Classify, Reading};
+use std::borrow::Cow;
+
+use modelway_core::classify::{READABLE, all_cores, share};
+use modelway_core::{Basis, Classify};
 use pyo3::exceptions::PyTypeError;
 use pyo3::prelude::*;
-use pyo3::types::{PyBytes, PyDict, PyString, PyTuple};
+use pyo3::types::{PyBytes, PyString, PyTuple};
 
 use crate::arguments::text;
 
-/// What the classifier read in many texts.
+/// Bytes of a probability.
+const FLOAT: usize = size_of::<f32>();
+/// Texts that one thread reads before it asks for more: some 100 microseconds of work.
+const BLOCK: usize = 64;
+
+/// What the classifier read in many texts: one buffer, in which the same fact of all texts stands together.
 #[pyclass(frozen, module = "modelway._core")]
 pub(crate) struct ClassificationBatch {
-    tasks: Py<PyBytes>,
-    confidence: Py<PyBytes>,
-    complexity: Py<PyBytes>,
-    scores: Py<PyBytes>,
+    bytes: Py<PyBytes>,
+    texts: usize,
 }
 
-fn little_endian(py: Python<'_>, numbers: impl Iterator<Item = f32>) -> Py<PyBytes> {
-    PyBytes::new(py, &numbers.flat_map(f32::to_le_bytes).collect::<Vec<u8>>()).unbind()
-}
-
-/// A read-only array over these bytes.
-fn array<'py>(py: Python<'py>, bytes: &Py<PyBytes>, kind: &str) -> PyResult<Bound<'py, PyAny>> {
-    py.import("numpy")?.getattr("frombuffer")?.call1((bytes, kind))
-}
+/// Where in a batch each fact begins, in bytes a text; those of four bytes first, so that all are aligned.
+const CONFIDENCE: usize = 0;
+const COMPLEXITY: usize = CONFIDENCE + FLOAT;
+const SCORES: usize = COMPLEXITY + FLOAT;
+const TASKS: usize = SCORES + FLOAT * READABLE.len();
+const UNSURE: usize = TASKS + 1;
+const END: usize = UNSURE + 1;
 
 impl ClassificationBatch {
-    fn new(py: Python<'_>, readings: &[Reading]) -> Self {
-        let place = |reading: &Reading| {
-            READABLE.iter().position(|task| *task == reading.task).unwrap_or_default() as u8
-        };
-        let scores =
-            readings.iter().flat_map(|read| READABLE.iter().map(|task| read.probabilities[task.index()]));
-        Self {
-            tasks: PyBytes::new(py, &readings.iter().map(place).collect::<Vec<u8>>()).unbind(),
-            confidence: little_endian(py, readings.iter().map(Reading::confidence)),
-            complexity: little_endian(py, readings.iter().map(|reading| reading.complexity)),
-            scores: little_endian(py, scores),
-        }
+    /// Reads a sequence of str on all cores, with the interpreter left to others.
+    pub(crate) fn read(classifier: &dyn Classify, texts: &Bound<'_, PyAny>) -> PyResult<Self> {
+        let py = texts.py();
+        let held = held(texts)?;
+        let texts: Vec<_> = held.iter().map(text).collect();
+        let bytes = PyBytes::new_with(py, END * texts.len(), |bytes| {
+            py.detach(|| fill(classifier, &texts, bytes));
+            Ok(())
+        })?;
+        Ok(Self { bytes: bytes.unbind(), texts: texts.len() })
     }
 
-    /// Reads a sequence of str.
-    pub(crate) fn read(classifier: &dyn Classify, texts: &Bound<'_, PyAny>) -> PyResult<Self> {
-        let readings = detached(texts, |text| classifier.read(text))?;
-        Ok(Self::new(texts.py(), &readings))
+    /// A read-only array over the fact that begins at `place`.
+    fn array<'py>(
+        &self,
+        py: Python<'py>,
+        kind: &str,
+        place: usize,
+        each: usize,
+    ) -> PyResult<Bound<'py, PyAny>> {
+        let arguments = (&self.bytes, kind, self.texts * each, self.texts * place);
+        py.import("numpy")?.getattr("frombuffer")?.call1(arguments)
     }
 }
 
-/// `work` done for each text of a sequence of str, on all cores, with the interpreter left to others.
-fn detached<T: Send>(texts: &Bound<'_, PyAny>, work: impl Fn(&str) -> T + Send + Sync) -> PyResult<Vec<T>> {
+/// The items of a sequence of str, held so that nobody can take them away meanwhile.
+pub(crate) fn held<'py>(texts: &Bound<'py, PyAny>) -> PyResult<Vec<Bound<'py, PyString>>> {
     if texts.is_instance_of::<PyString>() {
         return Err(PyTypeError::new_err("texts must be a list of str, not one str"));
     }
-    let held: Vec<Bound<'_, PyString>> =
-        texts.try_iter()?.map(|item| Ok(item?.cast_into::<PyString>()?)).collect::<PyResult<_>>()?;
-    let borrowed: Vec<_> = held.iter().map(text).collect();
-    Ok(texts.py().detach(|| each_text(&borrowed, work)))
+    texts.try_iter()?.map(|item| Ok(item?.cast_into::<PyString>()?)).collect()
+}
+
+fn fill(classifier: &dyn Classify, texts: &[Cow<'_, str>], bytes: &mut [u8]) {
+    let count = texts.len();
+    let (confidences, bytes) = bytes.split_at_mut(count * FLOAT);
+    let (complexities, bytes) = bytes.split_at_mut(count * FLOAT);
+    let (scores, bytes) = bytes.split_at_mut(count * FLOAT * READABLE.len());
+    let (tasks, unsure) = bytes.split_at_mut(count);
+    let blocks = texts
+        .chunks(BLOCK)
+        .zip(confidences.as_chunks_mut().0.chunks_mut(BLOCK))
+        .zip(complexities.as_chunks_mut().0.chunks_mut(BLOCK))
+        .zip(scores.as_chunks_mut().0.chunks_mut(BLOCK * READABLE.len()))
+        .zip(tasks.chunks_mut(BLOCK))
+        .zip(unsure.chunks_mut(BLOCK));
+    share(all_cores(), blocks, |(((((texts, confidences), complexities), scores), tasks), unsure)| {
+        for (place, text) in texts.iter().enumerate() {
+            let reading = classifier.read(text);
+            confidences[place] = reading.confidence().to_le_bytes();
+            complexities[place] = reading.complexity.to_le_bytes();
+            let row = &mut scores[place * READABLE.len()..][..READABLE.len()];
+            for (column, (score, task)) in (0_u8..).zip(row.iter_mut().zip(READABLE)) {
+                *score = reading.probabilities[task.index()].to_le_bytes();
+                if task == reading.task {
+                    tasks[place] = column;
+                }
+            }
+            unsure[place] = u8::from(reading.basis == Basis::Unsure);
+        }
+    });
 }
 
 #[pymethods]
@@ -65,22 +99,28 @@ impl ClassificationBatch {
     /// Places in `task_names`.
     #[getter]
     fn tasks<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyAny>> {
-        array(py, &self.tasks, "u1")
+        self.array(py, "u1", TASKS, 1)
     }
 
     #[getter]
     fn confidence<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyAny>> {
-        array(py, &self.confidence, "<f4")
+        self.array(py, "<f4", CONFIDENCE, 1)
     }
 
     #[getter]
     fn complexity<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyAny>> {
-        array(py, &self.complexity, "<f4")
+        self.array(py, "<f4", COMPLEXITY, 1)
     }
 
     #[getter]
     fn scores<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyAny>> {
-        array(py, &self.scores, "<f4")?.call_method1("reshape", (-1, READABLE.len()))
+        let flat = self.array(py, "<f4", SCORES, READABLE.len())?;
+        flat.call_method1("reshape", (self.texts, READABLE.len()))
+    }
+
+    #[getter]
+    fn unsure<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyAny>> {
+        self.array(py, "?", UNSURE, 1)
     }
 
     #[getter]
@@ -89,61 +129,7 @@ impl ClassificationBatch {
         PyTuple::new(py, READABLE.iter().map(|task| task.short()))
     }
 
-    fn __len__(&self, py: Python<'_>) -> usize {
-        self.tasks.as_bytes(py).len()
+    fn __len__(&self) -> usize {
+        self.texts
     }
-}
-
-/// Rows of the training matrix in compressed form, each number little-endian.
-#[pyclass(frozen, get_all, module = "modelway._core")]
-pub(crate) struct FeatureBatch {
-    /// int64: where each row begins, and the end.
-    indptr: Py<PyBytes>,
-    /// uint32, rising within a row.
-    columns: Py<PyBytes>,
-    /// float32.
-    values: Py<PyBytes>,
-}
-
-/// The features of texts, as scoring counts them.
-#[pyfunction]
-#[pyo3(name = "features")]
-pub(crate) fn feature_batch(texts: &Bound<'_, PyAny>) -> PyResult<FeatureBatch> {
-    let py = texts.py();
-    let rows = detached(texts, features)?;
-    let count: usize = rows.iter().map(Vec::len).sum();
-    let mut indptr = Vec::with_capacity(8 * (rows.len() + 1));
-    let (mut columns, mut values) = (Vec::with_capacity(4 * count), Vec::with_capacity(4 * count));
-    let mut end = 0_u64;
-    indptr.extend(end.to_le_bytes());
-    for row in &rows {
-        end += row.len() as u64;
-        indptr.extend(end.to_le_bytes());
-        for (column, value) in row {
-            columns.extend(column.to_le_bytes());
-            values.extend(value.to_le_bytes());
-        }
-    }
-    let [indptr, columns, values] = [indptr, columns, values].map(|bytes| PyBytes::new(py, &bytes).unbind());
-    Ok(FeatureBatch { indptr, columns, values })
-}
-
-/// What the columns of features mean, for the writer of weights.
-pub(crate) fn feature_space(py: Python<'_>) -> PyResult<Bound<'_, PyDict>> {
-    let space = PyDict::new(py);
-    space.set_item("version", modelway_core::classify::VERSION)?;
-    space.set_item("buckets", BUCKETS)?;
-    space.set_item("sample_bytes", modelway_core::classify::sample::SAMPLE_BYTES)?;
-    space.set_item("opening", f64::from(OPENING_VALUE * 10.0) / 10.0)?;
-    space.set_item("level", f64::from(LEVEL_VALUE * 10.0) / 10.0)?;
-    space.set_item("thresholds", LEVELS.iter().map(|levels| levels.to_vec()).collect::<Vec<_>>())?;
-    Ok(space)
-}
-
-/// Sixteen hex digits that tell the shipped weights from others: FNV-1a, 64 bits.
-pub(crate) fn fingerprint() -> String {
-    let hash = SHIPPED.iter().fold(0xCBF2_9CE4_8422_2325_u64, |hash, byte| {
-        (hash ^ u64::from(*byte)).wrapping_mul(0x100_0000_01B3)
-    });
-    format!("{hash:016x}")
 }

@@ -37,6 +37,7 @@ struct RawSettings {
     keywords: Vec<(String, Vec<String>)>,
     weights: Option<Vec<u8>>,
     threshold: Option<f32>,
+    priors: Vec<(String, f32)>,
     failures_to_open: u32,
     backoff_ms: u64,
     max_backoff_ms: u64,
@@ -92,6 +93,11 @@ pub(crate) fn read(raw: &Bound<'_, PyAny>) -> PyResult<(Settings, HealthPolicy)>
         ),
         weights: raw.weights,
         threshold: raw.threshold,
+        priors: raw
+            .priors
+            .into_iter()
+            .map(|(task, share)| Ok((by_task(&task)?, share)))
+            .collect::<PyResult<_>>()?,
     };
     let policy = HealthPolicy {
         failures_to_open: raw.failures_to_open,

@@ -5,7 +5,7 @@
 //! of words and structure.
 
 mod batch;
-mod calibrate;
+pub(crate) mod calibrate;
 mod counted;
 mod features;
 mod fold;
@@ -21,15 +21,17 @@ mod tokens;
 mod trained;
 pub mod training;
 mod weights;
+pub(crate) mod weights_file;
 
 use crate::task::TaskClass;
 
-pub use batch::each_text;
+pub use batch::{all_cores, share};
 pub use lexicon::Keywords;
 pub use ngrams::BUCKETS;
 pub use shape::LEVELS;
 pub use trained::TrainedClassifier;
-pub use weights::{SHIPPED, VERSION, Weights};
+pub use weights::{SHIPPED, Weights};
+pub use weights_file::{VERSION, WeightsFile};
 
 /// The classes a text can be read as: all but embedding, which the endpoint decides.
 pub const READABLE: [TaskClass; 7] = [

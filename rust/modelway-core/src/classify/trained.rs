@@ -2,7 +2,6 @@
 
 use std::ops::Range;
 
-use super::calibrate::Logits;
 use super::counted::Counted;
 use super::fold::Folded;
 use super::lexicon::{Hit, Keywords, Lexicon, Reader};
@@ -19,10 +18,6 @@ use crate::task::TaskClass;
 /// Evidence of trained weights that is smaller than this, in units of the logit, is left out.
 const WORTH_TELLING: f32 = 0.2;
 
-/// A class is never further behind the likeliest than this, in units of the logit, so that a text which
-/// repeats itself, or is like nothing that was trained on, can still be told by its words.
-const FAR_BEHIND: f32 = 6.0;
-
 /// Reads n-grams and shape by trained weights, words and structure by what is known of them.
 #[derive(Debug)]
 pub struct TrainedClassifier {
@@ -31,13 +26,9 @@ pub struct TrainedClassifier {
 }
 
 impl TrainedClassifier {
-    /// The classifier of these weights, the built-in lexicon and the configured keywords. `threshold` is
-    /// the probability below which no class is followed; `None`: that of the weights.
+    /// The classifier of these weights, the built-in lexicon and the configured keywords.
     #[must_use]
-    pub fn new(mut weights: Weights, keywords: &Keywords, threshold: Option<f32>) -> Self {
-        if let Some(threshold) = threshold {
-            weights.calibration.threshold = threshold;
-        }
+    pub fn new(weights: Weights, keywords: &Keywords) -> Self {
         Self { weights, lexicon: Lexicon::new(keywords) }
     }
 
@@ -49,14 +40,7 @@ impl TrainedClassifier {
         } else {
             self.weights.scores(tally, &seen.counted.shape)
         };
-        let mut classes = [0.0; READABLE.len()];
-        classes.copy_from_slice(&scores[..READABLE.len()]);
-        let highest = classes.iter().copied().fold(f32::MIN, f32::max);
-        for (logit, task) in classes.iter_mut().zip(READABLE) {
-            let behind = (highest - *logit) / calibration.temperature;
-            *logit = seen.prior.logit(task) - behind.min(FAR_BEHIND);
-        }
-        let logits = Logits { classes, complexity: scores[COLUMNS - 1] };
+        let logits = calibration.logits(&scores, |place| seen.prior.logit(READABLE[place]));
         let reading = calibration.reading(&logits, |task| seen.prior.basis(task));
         if seen.is_empty {
             return Reading { task: TaskClass::General, basis: Basis::Empty, ..reading };

@@ -6,12 +6,15 @@ use super::ngrams::{BUCKETS, Sink, bucket};
 use super::sample::Sample;
 use super::shape::LEVELS;
 use super::tokens::{Visitor, Word, walk};
-use super::weights::count_levels;
+use super::weights_file::count_levels;
 
 /// The value of an opening in its bucket's column.
 pub const OPENING_VALUE: f32 = 0.3;
 /// The value of each level that a count reaches.
 pub const LEVEL_VALUE: f32 = 0.1;
+
+/// All columns of a row.
+pub const WIDTH: usize = BUCKETS + count_levels();
 
 /// A row of the training matrix: (column, value), by column, each column once. Columns are the buckets of
 /// n-grams, then each level of each count.
@@ -49,7 +52,7 @@ pub fn features(text: &str) -> Vec<(u32, f32)> {
             column += 1;
         }
     }
-    debug_assert_eq!(column, BUCKETS as u32 + count_levels());
+    debug_assert_eq!(column, WIDTH as u32);
     row
 }
 

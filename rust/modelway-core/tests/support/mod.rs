@@ -41,7 +41,7 @@ pub(crate) fn keywords() -> Keywords {
 /// The shipped classifier with the keywords of the default configuration.
 pub(crate) fn classifier() -> TrainedClassifier {
     let weights = Weights::parse(SHIPPED).unwrap_or_else(|error| panic!("{error}"));
-    TrainedClassifier::new(weights, &keywords(), None)
+    TrainedClassifier::new(weights, &keywords())
 }
 
 /// The strings of a list; none where it is absent.
