@@ -148,8 +148,7 @@ def extract(text: str) -> tuple[list[int], list[int], list[int]]:
             if of == "word":
                 ids += fours(token)
                 foreign += not token.isascii()
-            # The first word of a part makes a pair with nothing.
-            if of == "word" or before["wide"]:
+            if before[of]:
                 ids.append(pair(before[of], hashed))
             before = {"word": 0, "wide": 0, of: hashed}
             is_polite = is_polite and of == "word" and token in POLITE

@@ -143,12 +143,15 @@ impl Ngrams {
         hashes
     }
 
-    /// Tells a word alone, with the word before it (the first one with none), and as an opening.
+    /// Tells a word alone, with the word before it, and as an opening.
     #[inline]
     pub(super) fn word<S: Sink>(&mut self, word: &Word, under: S::Under, sink: &mut S) -> (Hashes, S::Under) {
+        let is_pair = self.word_before != 0;
         let hashes = self.hashes(word);
-        let under = sink.ngram(under, upper_half(hashes.word), word.at);
-        let under = sink.ngram(under, upper_half(hashes.pair), word.at);
+        let mut under = sink.ngram(under, upper_half(hashes.word), word.at);
+        if is_pair {
+            under = sink.ngram(under, upper_half(hashes.pair), word.at);
+        }
         if self.opened < OPENING_TOKENS {
             self.open(word.key, word.at, true, sink);
         }
