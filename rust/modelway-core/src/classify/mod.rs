@@ -4,10 +4,14 @@
 //! evidence behind it (for whoever asks why). [`TrainedClassifier`] adds trained weights and what is known
 //! of words and structure.
 
+mod background;
 mod batch;
 mod calibrate;
+pub(crate) mod context;
 mod features;
+mod follow_up;
 mod lexicon;
+mod marks;
 mod ngrams;
 mod normal;
 mod phrases;
@@ -19,15 +23,19 @@ mod tokens;
 mod trained;
 pub mod training;
 mod weights;
+mod wrappers;
 
 use crate::task::TaskClass;
 
+pub use background::{FRAME_BYTES, is_background};
 pub use batch::each_text;
 pub use lexicon::Keywords;
 pub use ngrams::BUCKETS;
 pub use shape::LEVELS;
 pub use trained::TrainedClassifier;
 pub use weights::{SHIPPED, VERSION, Weights};
+pub(crate) use wrappers::OwnWords;
+pub use wrappers::own_words;
 
 /// The classes a text can be read as: all but embedding, which the endpoint decides.
 pub const READABLE: [TaskClass; 7] = [
@@ -51,6 +59,8 @@ pub enum Basis {
     Words,
     /// Structure decided: fences, formulas, the shape of a question.
     Structure,
+    /// What came before in the conversation decided.
+    Context,
 }
 
 /// What a classifier read in a text.
