@@ -6,7 +6,9 @@
 //! transcript or with the terms of a program ("only the title"). What a user asks for in the same words
 //! ("a title for my blog post about chats") has no such frame.
 
-use memchr::memmem;
+use std::sync::LazyLock;
+
+use memchr::memmem::{self, Finder};
 
 /// How much of the system message, and of each end of the prompt, is looked at, in bytes.
 pub const FRAME_BYTES: usize = 1024;
@@ -142,7 +144,7 @@ const TEMPLATES: [&str; 9] = [
     "### task:\nyou are an autocompletion system",
     "analyze this conversation and provide:\n1. the detected language",
 ];
-/// One of these stands in every order: a look for them tells most prompts apart at little cost.
+/// One of these stands in every order.
 const SUBJECTS: [&str; 15] = [
     "conversation",
     "chat",
@@ -160,6 +162,8 @@ const SUBJECTS: [&str; 15] = [
     "会話",
     "대화",
 ];
+/// A look for the subjects tells most prompts apart at little cost.
+static FINDERS: LazyLock<[Finder<'static>; SUBJECTS.len()]> = LazyLock::new(|| SUBJECTS.map(Finder::new));
 /// Tags that hold a transcript.
 const TRANSCRIPTS: [&str; 8] = [
     "<chat_history>",
@@ -196,7 +200,8 @@ fn is_order(prompt: &str) -> bool {
         return false;
     }
     let (head_part, tail_part) = (head(prompt, FRAME_BYTES), tail(prompt, FRAME_BYTES));
-    if !has_any(head_part, &SUBJECTS) && !has_any(tail_part, &SUBJECTS) {
+    let parts = if prompt.len() <= FRAME_BYTES { &[prompt][..] } else { &[head_part, tail_part] };
+    if !parts.iter().any(|part| FINDERS.iter().any(|subject| subject.find(part.as_bytes()).is_some())) {
         return false;
     }
     let (head_part, tail_part) = (head_part.to_ascii_lowercase(), tail_part.to_ascii_lowercase());

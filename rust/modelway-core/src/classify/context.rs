@@ -18,6 +18,8 @@ const STAY: f32 = 0.75;
 const WEAK: f32 = 0.7;
 const WEAK_POINTING_BACK: f32 = 0.85;
 const WEAK_SPECIAL: f32 = 0.6;
+/// A clear reading of a longer message, in bytes, is not doubted: it costs no look at its words.
+const LOOKS_SHORT: usize = 60;
 
 /// What the last message wants.
 pub(crate) fn read(classifier: &dyn Classify, prompt: &str, conversation: &Conversation) -> Reading {
@@ -54,6 +56,9 @@ enum Message {
 
 impl Message {
     fn of(words: &str, reading: &Reading) -> Self {
+        if words.len() > LOOKS_SHORT && !is_weak(reading, true) {
+            return Self::Asks;
+        }
         let follow_up = FollowUp::of(words);
         match follow_up.says {
             Says::Thanks => Self::Thanks,

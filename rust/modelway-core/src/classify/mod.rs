@@ -19,6 +19,7 @@ mod prior;
 pub mod sample;
 mod shape;
 mod tally;
+mod templates;
 mod tokens;
 mod trained;
 pub mod training;

@@ -6,7 +6,8 @@
 
 use std::ops::Range;
 
-use super::marks::{Holds, Kind, Label, Mark, find, is_same, windows};
+use super::marks::{Kind, Mark, WINDOW, find, may_have_marks, windows};
+use super::templates::{Holds, Label, Tag, is_same};
 use super::{Classify, Evidence, Reading};
 
 /// A classifier that reads the user's own words only.
@@ -38,10 +39,10 @@ fn to_read(text: &str) -> Range<usize> {
 /// The range of the user's own last words in bytes; `None` where a program wrote all of it.
 #[must_use]
 pub fn own_words(text: &str) -> Option<Range<usize>> {
-    let marks = find(text);
-    if marks.is_empty() {
+    if !may_have_marks(text) {
         return Some(0..text.len());
     }
+    let marks = find(text);
     let (head_to, tail_at) = windows(text);
     let frames = Frames { text, marks, head_to, tail_at };
     let mut range = 0..text.len();
@@ -108,9 +109,9 @@ impl Frames<'_> {
                 Kind::Fence => walk.is_fenced = !walk.is_fenced,
                 _ if walk.is_fenced => {}
                 Kind::Open(tag) if (mark.begins_line && !tag.is_common) || walk.is_at_frame(mark) => {
-                    walk.open(mark);
+                    walk.open(mark, tag);
                 }
-                Kind::Close(tag) if !tag.is_common || walk.seen.is_framed => walk.close(mark),
+                Kind::Close(tag) if !tag.is_common || walk.seen.is_framed => walk.close(mark, tag),
                 Kind::Label(label) => walk.label(mark, label),
                 Kind::Open(_) | Kind::Close(_) => {}
             }
@@ -134,12 +135,12 @@ impl Walk<'_> {
 
     /// Whether nothing of the user stands between the last frame, or the beginning, and `mark`.
     fn is_at_frame(&self, mark: Mark) -> bool {
-        self.has_preamble || self.frames.text[self.from..mark.start].trim_start().is_empty()
+        let between = self.from..mark.start;
+        self.has_preamble || (between.len() <= WINDOW && trimmed(self.frames.text, between).is_none())
     }
 
     /// A tag opens: what it holds goes to its end; where that lies in the middle, to the end of the head.
-    fn open(&mut self, mark: Mark) {
-        let Kind::Open(tag) = mark.kind else { return };
+    fn open(&mut self, mark: Mark, tag: &Tag) {
         let is_end = |other: &Mark| {
             matches!(other.kind, Kind::Close(end) if is_same(end, tag)) && other.end <= self.range.end
         };
@@ -163,8 +164,7 @@ impl Walk<'_> {
     }
 
     /// A tag closes that opened in the middle of the text.
-    fn close(&mut self, mark: Mark) {
-        let Kind::Close(tag) = mark.kind else { return };
+    fn close(&mut self, mark: Mark, tag: &Tag) {
         if !self.frames.is_cut(&self.range) || mark.start < self.frames.tail_at {
             return;
         }
@@ -204,9 +204,11 @@ impl Walk<'_> {
                 self.go_on(end);
             }
             Label::Line if self.is_at_frame(mark) => {
-                let end = text[mark.end..self.range.end]
-                    .find('\n')
-                    .map_or(self.range.end, |length| mark.end + length);
+                let seen_to =
+                    if mark.end <= self.frames.head_to { self.frames.head_to } else { self.range.end };
+                let seen_to = seen_to.min(self.range.end);
+                let line = text[mark.end..seen_to].find('\n');
+                let end = line.map_or(seen_to, |length| mark.end + length);
                 self.next = self.frames.marks.partition_point(|mark| mark.start < end);
                 self.go_on(end);
             }
@@ -250,10 +252,14 @@ impl Walk<'_> {
     }
 }
 
-/// `range` without white space at its ends, if anything is left.
+/// `range` without white space at its ends, if anything is left. A window full of it is looked at, so that
+/// the cost does not grow with the text.
 fn trimmed(text: &str, range: Range<usize>) -> Option<Range<usize>> {
-    let words = text[range.clone()].trim_start();
-    let start = range.end - words.len();
-    let words = words.trim_end();
-    if words.is_empty() { None } else { Some(start..start + words.len()) }
+    let words = &text[range.clone()];
+    let head = &words[..words.floor_char_boundary(WINDOW)];
+    let start = range.start + (head.len() - head.trim_start().len());
+    let words = &text[start..range.end];
+    let tail = &words[words.ceil_char_boundary(words.len().saturating_sub(WINDOW))..];
+    let end = range.end - (tail.len() - tail.trim_end().len());
+    if start < end { Some(start..end) } else { None }
 }
