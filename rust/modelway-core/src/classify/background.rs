@@ -16,6 +16,8 @@ pub const FRAME_BYTES: usize = 1024;
 const ORDER_BYTES: usize = 480;
 /// How far apart the parts of an order may stand, in bytes.
 const NEAR: usize = 88;
+/// Where the order of a system message begins that has no other, in bytes.
+const FIRST_BYTES: usize = 48;
 /// The shortest prompt that is an order by itself, in bytes: its frame takes as much.
 const SHORTEST: usize = 96;
 
@@ -39,6 +41,7 @@ const MAKE: &[&str] = &[
     "come up with",
     "formulate",
 ];
+const TITLE: &[&str] = &["title", "titles", "heading"];
 const THING: &[&str] = &[
     "title",
     "titles",
@@ -177,9 +180,25 @@ const TRANSCRIPTS: [&str; 8] = [
 ];
 const USERS: [&str; 5] = ["user", "human", "用户", "ユーザー", "사용자"];
 const ASSISTANTS: [&str; 8] = ["assistant", "ai", "claude", "chatgpt", "bot", "助手", "助理", "アシスタント"];
-/// Title and conversation in languages without spaces, where the parts of an order stand in any order.
+/// A title and this conversation in languages without spaces, where the parts of an order stand in any order.
 const WIDE_TITLES: [&str; 4] = ["标题", "標題", "タイトル", "제목"];
-const WIDE_TALKS: [&str; 7] = ["会话", "對話", "对话", "聊天", "会話", "チャット", "대화"];
+const WIDE_TALKS: [&str; 15] = [
+    "的会话",
+    "上述对话",
+    "以上对话",
+    "以下对话",
+    "这段对话",
+    "该对话",
+    "对话内容",
+    "聊天记录",
+    "的對話",
+    "この会話",
+    "以下の会話",
+    "上記の会話",
+    "이 대화",
+    "다음 대화",
+    "위 대화",
+];
 
 /// Whether a request is a background call. `system` is the first system message, or its head.
 #[must_use]
@@ -190,7 +209,9 @@ pub fn is_background(system: &str, prompt: &str) -> bool {
 /// Whether the system message makes the model a generator of something about a conversation.
 fn is_generator(system: &str) -> bool {
     has_any(system, &GENERATORS)
-        || in_turn(system, &[MAKE, THING, TALK])
+        || in_turn(system, &[MAKE, TITLE, TALK])
+        // Assistants are told to suggest follow-up questions too: here it must be the first thing said.
+        || stands(system, system.len().min(FIRST_BYTES), &[MAKE, THING, TALK])
         || (has_any(system, &WIDE_TITLES) && has_any(system, &WIDE_TALKS))
 }
 
@@ -227,13 +248,11 @@ fn is_order(prompt: &str) -> bool {
 /// Whether a transcript is attached: in a tag, or as lines of a user and of an assistant.
 fn has_transcript(head: &str, tail: &str) -> bool {
     let speaks = |names: &[&str]| {
-        let speakers = head.lines().chain(tail.lines()).filter_map(|line| {
+        let mut speakers = head.lines().chain(tail.lines()).filter_map(|line| {
             let line = line.trim_start_matches(['*', '[', '-', '#', ' ', '"']);
             names.iter().find_map(|name| line.strip_prefix(name))
         });
-        speakers
-            .into_iter()
-            .any(|rest| rest.trim_start_matches(['*', ']', '"', ' ']).starts_with([':', '：']))
+        speakers.any(|rest| rest.trim_start_matches(['*', ']', '"', ' ']).starts_with([':', '：']))
     };
     [head, tail].into_iter().any(|part| has_any(part, &TRANSCRIPTS))
         || (speaks(&USERS) && speaks(&ASSISTANTS))
