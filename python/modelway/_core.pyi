@@ -196,13 +196,14 @@ class Locality:
 
 @final
 class SelectionReason:
-    """Why this model: ``explicit_model``, ``explicit_task``, ``classified``, ``structure``, ``default``,
-    ``unsure``, ``fallback``, ``capability``, ``context_length``, ``privacy``."""
+    """Why this model: ``explicit_model``, ``explicit_task``, ``classified``, ``structure``, ``context``,
+    ``default``, ``unsure``, ``fallback``, ``capability``, ``context_length``, ``privacy``."""
 
     ExplicitModel: ClassVar[SelectionReason]
     ExplicitTask: ClassVar[SelectionReason]
     Classified: ClassVar[SelectionReason]
     Structure: ClassVar[SelectionReason]
+    Context: ClassVar[SelectionReason]
     Default: ClassVar[SelectionReason]
     Unsure: ClassVar[SelectionReason]
     Fallback: ClassVar[SelectionReason]
@@ -335,8 +336,10 @@ class RequestOutcome:
 class RoutingRequest:
     """What a decision may look at. ``task`` and ``model`` are the caller's own words and win.
 
-    Exactly one of ``prompt`` and ``messages`` is usual; with ``messages`` (OpenAI chat messages) the
-    last user message is read, images in it count, and the length of all of them is estimated.
+    Exactly one of ``prompt`` and ``messages`` is usual; of ``messages`` (OpenAI chat messages) the last
+    user message is read, or ``prompt`` as the next one; a follow-up that has nothing of its own stays
+    with what the messages before it were about. Images in all of them count, and the length of all
+    is estimated.
     ``tools``: the request carries tool definitions. ``images``: how many images it carries beside
     those in ``messages``. ``context_tokens``: its length in tokens where known, else estimated.
     """

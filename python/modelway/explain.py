@@ -54,11 +54,14 @@ def explain(decision: RoutingDecision) -> str:
         return f"{_PASSED_OVER[reason]}; for {words} this model is next"
     if reason == "unsure":  # apart from the others: only a decision that was read has leads
         return f"nothing in the request points clearly to a specialist{_leads(decision)}"
+    if reason == "structure" and not decision.scores and task == "quick":
+        return "the client asks for this by itself, a title, a summary or the like, so a quick model will do"
     sentences = {
         "explicit_model": "you asked for this model",
         "explicit_task": f"you asked for {task}",
         "structure": f"the form of the request says it is {words}",
         "classified": f"the words of the request say it is {words}",
+        "context": f"the request follows up on what came before, which is {words}",
         "default": "there is nothing to read, so the general model serves",
     }
     return sentences[reason]

@@ -142,6 +142,16 @@ def test_a_router_without_models_names_the_call_that_finds_some() -> None:
         (mw.RoutingRequest("hi", task="math"), "explicit_task", "you asked for math"),
         (mw.RoutingRequest("debug this Python script"), "classified", "the words of the request say it is about code"),
         (mw.RoutingRequest("12+30"), "structure", "the form of the request says it is mathematics"),
+        (
+            mw.RoutingRequest("why?", messages=[{"role": "user", "content": "debug this Python script"}]),
+            "context",
+            "the request follows up on what came before, which is about code",
+        ),
+        (
+            mw.RoutingRequest(messages=[{"role": "system", "content": "You are a title generator"}]),
+            "structure",
+            "the client asks for this by itself",
+        ),
         (mw.RoutingRequest(""), "default", "there is nothing to read, so the general model serves"),
         (
             mw.RoutingRequest("help me with something"),

@@ -11,8 +11,10 @@ named_enum! {
         ExplicitTask => "explicit_task",
         /// The words of the prompt decided its class.
         Classified => "classified",
-        /// The request's shape decided: tools, fenced code, formulas.
+        /// The request's shape decided: tools, fenced code, formulas, a call that clients make by themselves.
         Structure => "structure",
+        /// The message leans on what came before it in the conversation.
+        Context => "context",
         /// There was nothing to read; the general default serves.
         Default => "default",
         /// Nothing, or too little, pointed to a special class.

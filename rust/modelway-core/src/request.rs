@@ -1,13 +1,16 @@
 //! What a decision may look at.
 
 use crate::classify::sample::Sample;
+use crate::classify::{FRAME_BYTES, own_words};
 use crate::task::TaskClass;
 
 /// A request as the selector sees it. The prompt is borrowed: nothing of it is kept.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct Request<'a> {
-    /// The user's own words: the prompt, or the text of the last user message.
+    /// The prompt, or the text of the last user message.
     pub prompt: &'a str,
+    /// What came before it, where it is part of a conversation.
+    pub conversation: Option<&'a Conversation>,
     /// The class the caller named.
     pub task: Option<TaskClass>,
     /// The model the caller named.
@@ -20,12 +23,31 @@ pub struct Request<'a> {
     pub context_tokens: Option<u64>,
 }
 
+impl Request<'_> {
+    /// Whether a client may have made up the prompt. One line that comes without messages was typed.
+    #[must_use]
+    pub fn may_be_of_a_client(&self) -> bool {
+        let head = &self.prompt.as_bytes()[..self.prompt.len().min(FRAME_BYTES)];
+        self.conversation.is_some() || memchr::memchr(b'\n', head).is_some()
+    }
+
+    /// The head of the first system message, empty where there is none.
+    #[must_use]
+    pub fn system(&self) -> &str {
+        self.conversation.map_or("", |conversation| &conversation.system)
+    }
+}
+
 /// Who wrote a message.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Role {
+    /// The system, or the developer of the program.
+    System,
     /// The user.
     User,
-    /// Anybody else: system, assistant, tool.
+    /// The model.
+    Assistant,
+    /// Anybody else: tools.
     Other,
 }
 
@@ -40,36 +62,72 @@ pub struct Message {
     pub images: u64,
 }
 
-/// What matters of a conversation: the last user message, all images, the estimated length.
+/// What a decision may look at of the messages before the last user message: a bounded part of each.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Conversation {
+    /// The head of the first system message.
+    pub system: String,
+    /// The user's own words in the [`EARLIER`] user messages before the last one, the latest first.
+    pub earlier: Vec<String>,
+    /// Whether the last answer holds fenced code.
+    pub answer_has_code: bool,
+}
+
+/// What matters of a conversation.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Digest {
     /// Text of the last user message.
     pub prompt: String,
+    /// What came before it.
+    pub conversation: Conversation,
     /// Images in all messages.
     pub images: u64,
     /// Estimated length of all messages in tokens.
     pub context_tokens: u64,
 }
 
+/// How many user messages before the last one are kept: what was being done stands in one of them, or is
+/// out of mind.
+pub const EARLIER: usize = 4;
+
 /// Tokens that a chat template spends on the frame of one message.
 const FRAME_TOKENS: u64 = 8;
 /// Tokens that one image takes; vision encoders in use take between 256 and about 1,500.
 const IMAGE_TOKENS: u64 = 800;
 
-/// Reads a conversation once and keeps what a decision needs.
+/// Reads a conversation once and keeps what a decision needs. `prompt` is asked after all messages; without
+/// it the last user message is.
 #[must_use]
-pub fn digest(messages: Vec<Message>) -> Digest {
+pub fn digest(mut messages: Vec<Message>, prompt: Option<String>) -> Digest {
     let mut seen = Digest::default();
-    for message in messages {
+    for message in &messages {
         let tokens =
             estimate_tokens(&message.text) + FRAME_TOKENS + message.images.saturating_mul(IMAGE_TOKENS);
         seen.context_tokens = seen.context_tokens.saturating_add(tokens);
         seen.images = seen.images.saturating_add(message.images);
-        if message.role == Role::User {
-            seen.prompt = message.text;
-        }
     }
+    if let Some(text) = prompt {
+        seen.context_tokens = seen.context_tokens.saturating_add(estimate_tokens(&text));
+        messages.push(Message { role: Role::User, text, images: 0 });
+    }
+    if let Some(system) = messages.iter().find(|message| message.role == Role::System) {
+        let head = system.text.floor_char_boundary(FRAME_BYTES);
+        system.text[..head].clone_into(&mut seen.conversation.system);
+    }
+    let Some(last) = messages.iter().rposition(|message| message.role == Role::User) else { return seen };
+    let answer = messages[..last].iter().rev().find(|message| message.role == Role::Assistant);
+    seen.conversation.answer_has_code =
+        answer.is_some_and(|answer| Sample::of(&answer.text).parts().iter().any(|part| part.contains("```")));
+    let users = messages[..last].iter().rev().filter(|message| message.role == Role::User);
+    seen.conversation.earlier = users.filter_map(|message| own_sample(&message.text)).take(EARLIER).collect();
+    seen.prompt = messages.swap_remove(last).text;
     seen
+}
+
+/// A bounded sample of the user's own words in a message, if there are any.
+fn own_sample(text: &str) -> Option<String> {
+    let words = &text[own_words(text)?];
+    if words.trim().is_empty() { None } else { Some(Sample::of(words).parts().concat()) }
 }
 
 /// An estimate of a text's length in tokens: four ASCII bytes, or one other character, a token.
@@ -97,7 +155,7 @@ pub fn estimate_tokens(text: &str) -> u64 {
 
 #[cfg(test)]
 mod tests {
-    use super::{Digest, Message, Role, digest, estimate_tokens};
+    use super::{Digest, EARLIER, Message, Role, digest, estimate_tokens};
 
     #[test]
     fn estimates_grow_with_the_text() {
@@ -107,18 +165,53 @@ mod tests {
         assert_eq!(estimate_tokens(&"word ".repeat(100_000)), 125_000);
     }
 
+    fn message(role: Role, text: &str, images: u64) -> Message {
+        Message { role, text: text.to_owned(), images }
+    }
+
     #[test]
     fn the_last_user_message_is_the_prompt() {
-        let message = |role, text: &str, images| Message { role, text: text.to_owned(), images };
-        let seen = digest(vec![
-            message(Role::Other, "be brief", 0),
-            message(Role::User, "look", 2),
-            message(Role::Other, "I see", 0),
-            message(Role::User, "and now?", 0),
-            message(Role::Other, "tool says 5", 0),
-        ]);
+        let seen = digest(
+            vec![
+                message(Role::System, "be brief", 0),
+                message(Role::User, "look", 2),
+                message(Role::Assistant, "I see", 0),
+                message(Role::User, "and now?", 0),
+                message(Role::Other, "tool says 5", 0),
+            ],
+            None,
+        );
         assert_eq!(seen.prompt, "and now?");
         assert_eq!(seen.images, 2);
-        assert_eq!(digest(vec![]), Digest::default());
+        assert_eq!(
+            (seen.conversation.system.as_str(), seen.conversation.answer_has_code),
+            ("be brief", false)
+        );
+        assert_eq!(seen.conversation.earlier, ["look"]);
+        assert_eq!(digest(vec![], None), Digest::default());
+    }
+
+    #[test]
+    fn a_prompt_is_asked_after_all_messages() {
+        let seen = digest(
+            vec![message(Role::User, "write code", 0), message(Role::Assistant, "```\nx\n```", 0)],
+            Some("why?".to_owned()),
+        );
+        assert_eq!((seen.prompt.as_str(), seen.conversation.answer_has_code), ("why?", true));
+        assert_eq!(seen.conversation.earlier, ["write code"]);
+    }
+
+    #[test]
+    fn of_earlier_messages_bounded_samples_of_the_latest_are_kept() {
+        let mut messages: Vec<_> =
+            (0..20).map(|n| message(Role::User, &format!("語{n} ").repeat(5_000), 0)).collect();
+        messages.push(message(Role::User, "<system-reminder>only a program's</system-reminder>", 0));
+        messages.push(message(Role::System, &"é".repeat(5_000), 0));
+        messages.push(message(Role::User, "last", 0));
+        let seen = digest(messages, None).conversation;
+        assert_eq!(seen.earlier.len(), EARLIER);
+        assert!(seen.earlier.iter().all(|text| text.len() <= 2048));
+        assert!(seen.earlier[0].starts_with("語19"), "the latest first, and none that a program wrote");
+        assert_eq!(seen.system, "é".repeat(512));
     }
 }

@@ -7,7 +7,7 @@
 
 use std::sync::Arc;
 
-use crate::classify::{Basis, Reading, complexity_of_length};
+use crate::classify::{Basis, Reading, complexity_of_length, context, is_background};
 use crate::fallback::Target;
 use crate::model_set::{ModelIndex, ModelSet};
 use crate::profile::{Locality, ModelCapability, ModelProfile};
@@ -84,8 +84,14 @@ pub fn select(
         Some(TaskClass::Embedding) => return Err(SelectError::Embedding),
         Some(task) => (task, SelectionReason::ExplicitTask, None),
         None if request.has_tools => (TaskClass::ToolUse, SelectionReason::Structure, None),
+        None if request.may_be_of_a_client() && is_background(request.system(), request.prompt) => {
+            (TaskClass::QuickResponse, SelectionReason::Structure, None)
+        }
         None => {
-            let reading = table.classifier().read(request.prompt);
+            let reading = match request.conversation {
+                Some(conversation) => context::read(table.classifier(), request.prompt, conversation),
+                None => table.classifier().read(request.prompt),
+            };
             (reading.task, reason_of(&reading), Some(reading))
         }
     };
@@ -128,6 +134,7 @@ const fn reason_of(reading: &Reading) -> SelectionReason {
         Basis::Unsure => SelectionReason::Unsure,
         Basis::Words => SelectionReason::Classified,
         Basis::Structure => SelectionReason::Structure,
+        Basis::Context => SelectionReason::Context,
     }
 }
 
@@ -150,7 +157,7 @@ impl Decision {
         self.reason
     }
 
-    /// What the classifier read; `None` where the caller's word or the tools decided the class.
+    /// What the classifier read; `None` where the caller's word or the frame of the request decided the class.
     #[must_use]
     pub const fn reading(&self) -> Option<&Reading> {
         self.reading.as_ref()

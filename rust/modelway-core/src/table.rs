@@ -4,7 +4,7 @@
 use std::collections::HashMap;
 use std::sync::Arc;
 
-use crate::classify::{Classify, Keywords, SHIPPED, TrainedClassifier, Weights};
+use crate::classify::{Classify, Keywords, OwnWords, SHIPPED, TrainedClassifier, Weights};
 use crate::fallback::{self, Target, Written};
 use crate::model_set::ModelIndex;
 use crate::named::nearest;
@@ -94,7 +94,7 @@ impl RoutingTable {
             first,
             written,
             order: Default::default(),
-            classifier: Arc::new(TrainedClassifier::new(weights, &settings.keywords)),
+            classifier: Arc::new(OwnWords(TrainedClassifier::new(weights, &settings.keywords))),
             models,
         };
         table.order = std::array::from_fn(|task| table.ranked(TaskClass::ALL[task]));

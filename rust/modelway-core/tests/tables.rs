@@ -4,7 +4,8 @@
 
 mod support;
 
-use modelway_core::classify::READABLE;
+use modelway_core::classify::{READABLE, is_background, own_words};
+use modelway_core::request::{Message, Role, digest};
 use modelway_core::{
     Classify, HealthPolicy, OutcomeKind, Reading, Request, RequestOutcome, Router, RoutingTable, SelectError,
 };
@@ -106,6 +107,7 @@ fn decisions() {
         let asked = &row["request"];
         let request = Request {
             prompt: asked["prompt"].as_str().unwrap_or_default(),
+            conversation: None,
             task: asked["task"].as_str().map(task),
             model: asked["model"].as_str(),
             has_tools: asked["tools"].as_bool().unwrap_or_default(),
@@ -177,4 +179,42 @@ fn a_default_must_name_a_model_that_is_there() {
     for ((path, message), (wanted_path, fragment)) in said.iter().zip(wanted) {
         assert!(*path == wanted_path && message.contains(fragment), "{path}: {message}");
     }
+}
+
+#[test]
+fn wrappers() {
+    all_hold("wrappers", |row| {
+        let text = row["text"].as_str().unwrap();
+        let own = own_words(text);
+        if row["whole"].as_bool().is_some() {
+            return expect("own words", &own, &Some(0..text.len()));
+        }
+        expect("own words", &own.map(|range| &text[range]), &row["own"].as_str())
+    });
+}
+
+#[test]
+fn background_calls() {
+    all_hold("background", |row| {
+        let system = row["system"].as_str().unwrap_or_default();
+        let is_one = is_background(system, row["prompt"].as_str().unwrap());
+        expect("background", &Some(is_one), &row["background"].as_bool())
+    });
+}
+
+#[test]
+fn m13_m14_conversations() {
+    let models = settings(&serde_json::json!({"models": ["only"]}));
+    let router = Router::new(models, HealthPolicy::default()).unwrap();
+    all_hold("conversations", |row| {
+        let roles = [Role::User, Role::Assistant].into_iter().cycle();
+        let turns = strings(&row["turns"]);
+        let messages = roles.zip(turns).map(|(role, text)| Message { role, text, images: 0 }).collect();
+        let seen = digest(messages, None);
+        let request =
+            Request { prompt: &seen.prompt, conversation: Some(&seen.conversation), ..Request::default() };
+        let decision = router.select(&request, || 0).unwrap();
+        expect("task", &decision.task().short(), &row["task"].as_str().unwrap())?;
+        row["reason"].as_str().map_or(Ok(()), |reason| expect("reason", &decision.reason().short(), &reason))
+    });
 }

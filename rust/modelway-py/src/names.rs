@@ -156,6 +156,7 @@ python_enum!(
     ExplicitTask,
     Classified,
     Structure,
+    Context,
     Default,
     Unsure,
     Fallback,

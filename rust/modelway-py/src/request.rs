@@ -1,6 +1,6 @@
 //! `RoutingRequest`: what a decision may look at, read once from Python.
 
-use modelway_core::request::{Digest, Message, Request, Role, digest, estimate_tokens};
+use modelway_core::request::{Conversation, Message, Request, Role, digest};
 use pyo3::prelude::*;
 use pyo3::types::{PyDict, PyList, PyMapping, PyString};
 
@@ -12,6 +12,7 @@ use crate::names::TaskClass;
 #[pyclass(frozen, module = "modelway._core")]
 pub(crate) struct RoutingRequest {
     prompt: String,
+    conversation: Conversation,
     task: Option<modelway_core::TaskClass>,
     model: Option<String>,
     tools: bool,
@@ -24,6 +25,7 @@ impl RoutingRequest {
     pub(crate) fn core(&self) -> Request<'_> {
         Request {
             prompt: &self.prompt,
+            conversation: Some(&self.conversation),
             task: self.task,
             model: self.model.as_deref(),
             has_tools: self.tools,
@@ -49,11 +51,8 @@ impl RoutingRequest {
         context_tokens: Option<&Bound<'_, PyAny>>,
         deadline_ms: Option<&Bound<'_, PyAny>>,
     ) -> PyResult<Self> {
-        let mut seen = messages.map(read_messages).transpose()?.unwrap_or_default();
-        if let Some(prompt) = prompt {
-            seen.prompt = text(prompt).into_owned();
-            seen.context_tokens = seen.context_tokens.saturating_add(estimate_tokens(&seen.prompt));
-        }
+        let messages = messages.map(read_messages).transpose()?.unwrap_or_default();
+        let seen = digest(messages, prompt.map(|prompt| text(prompt).into_owned()));
         let task = match task {
             None => None,
             Some(value) => Some(
@@ -65,6 +64,7 @@ impl RoutingRequest {
         let more_images = images.map(|value| count("images", value)).transpose()?.unwrap_or(0);
         Ok(Self {
             prompt: seen.prompt,
+            conversation: seen.conversation,
             task,
             model: model.map(|name| text(name).into_owned()),
             tools,
@@ -126,7 +126,7 @@ impl RoutingRequest {
 }
 
 /// Reads `OpenAI` chat messages: a sequence of mappings with `role` and `content`.
-fn read_messages(messages: &Bound<'_, PyAny>) -> PyResult<Digest> {
+fn read_messages(messages: &Bound<'_, PyAny>) -> PyResult<Vec<Message>> {
     let py = messages.py();
     if messages.is_instance_of::<PyString>() || messages.is_instance_of::<PyDict>() {
         return Err(invalid_request(py, "messages must be a list of messages; a text goes into prompt"));
@@ -142,8 +142,8 @@ fn read_messages(messages: &Bound<'_, PyAny>) -> PyResult<Digest> {
         };
         let field = |name| if message.contains(name)? { message.get_item(name).map(Some) } else { Ok(None) };
         let role = match field("role")? {
-            Some(role) if role.cast::<PyString>().is_ok_and(|role| text(role) == "user") => Role::User,
-            _ => Role::Other,
+            Some(role) => role.cast::<PyString>().map_or(Role::Other, |role| role_called(&text(role))),
+            None => Role::Other,
         };
         let content = match field("content")? {
             Some(content) => read_content(&content, index)?,
@@ -151,7 +151,16 @@ fn read_messages(messages: &Bound<'_, PyAny>) -> PyResult<Digest> {
         };
         read.push(Message { role, text: content.0, images: content.1 });
     }
-    Ok(digest(read))
+    Ok(read)
+}
+
+fn role_called(name: &str) -> Role {
+    match name {
+        "system" | "developer" => Role::System,
+        "user" => Role::User,
+        "assistant" => Role::Assistant,
+        _ => Role::Other,
+    }
 }
 
 /// The text and the number of images of one message's content: a str, None, or a list of parts.

@@ -4,12 +4,16 @@
 //! evidence behind it (for whoever asks why). [`TrainedClassifier`] adds trained weights and what is known
 //! of words and structure.
 
+mod background;
 mod batch;
 pub(crate) mod calibrate;
+pub(crate) mod context;
 mod counted;
 mod features;
 mod fold;
+mod follow_up;
 mod lexicon;
+mod marks;
 mod ngrams;
 mod normal;
 mod phrases;
@@ -17,14 +21,17 @@ mod prior;
 pub mod sample;
 mod shape;
 mod tally;
+mod templates;
 mod tokens;
 mod trained;
 pub mod training;
 mod weights;
 pub(crate) mod weights_file;
+mod wrappers;
 
 use crate::task::TaskClass;
 
+pub use background::{FRAME_BYTES, is_background};
 pub use batch::{all_cores, share};
 pub use lexicon::Keywords;
 pub use ngrams::BUCKETS;
@@ -32,6 +39,8 @@ pub use shape::LEVELS;
 pub use trained::TrainedClassifier;
 pub use weights::{SHIPPED, Weights};
 pub use weights_file::{VERSION, WeightsFile};
+pub(crate) use wrappers::OwnWords;
+pub use wrappers::own_words;
 
 /// The classes a text can be read as: all but embedding, which the endpoint decides.
 pub const READABLE: [TaskClass; 7] = [
@@ -55,6 +64,8 @@ pub enum Basis {
     Words,
     /// Structure decided: fences, formulas, the shape of a question.
     Structure,
+    /// What came before in the conversation decided.
+    Context,
 }
 
 /// What a classifier read in a text.
