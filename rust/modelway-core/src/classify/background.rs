@@ -277,7 +277,8 @@ fn has_any(text: &str, parts: &[&str]) -> bool {
 /// Whether one of each of `groups` stands in `text`, as whole words, in this order, each near the one before
 /// and in its sentence.
 fn in_turn(text: &str, groups: &[&[&str]]) -> bool {
-    stands(text, text.len(), groups)
+    // What comes last is looked for first: it stands in the fewest texts.
+    groups.last().is_none_or(|last| has_any(text, last)) && stands(text, text.len(), groups)
 }
 
 /// The same of the first `reach` bytes of `text` for the first group.

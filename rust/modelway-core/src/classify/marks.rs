@@ -77,7 +77,11 @@ impl Finder<'_> {
         while self.marks.len() <= MOST_MARKS
             && let Some(step) = memchr3(b'\n', b'<', b'[', &bytes[at..])
         {
-            let here = at + step;
+            let mut here = at + step;
+            // Of empty lines, and of a run of brackets, the last ones tell as much as all.
+            while matches!(&bytes[here..], [b'\n', b'\n', ..] | [b'<', b'<', b'<', ..]) {
+                here += 1;
+            }
             at = if bytes[here] == b'\n' {
                 self.begin_line(here + 1, to, true)
             } else if let Some((length, kind)) = tag_at(&bytes[here..]) {

@@ -188,8 +188,25 @@ pub(super) fn is_same(one: &Tag, other: &Tag) -> bool {
     one.name == other.name
 }
 
+/// For each letter of the alphabet a bit for each length that a tag's name which begins with it has, so that
+/// a text of other tags costs no search.
+const LENGTHS: [u64; 26] = {
+    let mut lengths = [0; 26];
+    let mut at = 0;
+    while at < TAGS.len() {
+        let name = TAGS[at].name.as_bytes();
+        lengths[(name[0] - b'a') as usize] |= 1 << name.len();
+        at += 1;
+    }
+    lengths
+};
+
 /// The tag of this name, in whatever case.
 pub(super) fn tag_called(name: &[u8]) -> Option<&'static Tag> {
+    let first = name.first()?.to_ascii_lowercase().wrapping_sub(b'a');
+    if name.len() > LONGEST_NAME || LENGTHS.get(usize::from(first))? >> name.len() & 1 == 0 {
+        return None;
+    }
     let mut lower = [0; LONGEST_NAME];
     let lower = lower.get_mut(..name.len())?;
     lower.copy_from_slice(name);
@@ -199,6 +216,11 @@ pub(super) fn tag_called(name: &[u8]) -> Option<&'static Tag> {
 
 /// The token at the beginning of `rest`, its length, and whether it opens.
 pub(super) fn token_at(rest: &[u8]) -> Option<(usize, &'static Tag, bool)> {
+    // Two bytes tell most others apart.
+    if !matches!(rest, [_, b'I' | b'|' | b's' | b'e', ..] | [_, b'/', b'I', ..] | [_, b'<', b'S' | b'/', ..])
+    {
+        return None;
+    }
     TOKENS.iter().find_map(|(open, close, tag)| {
         if rest.starts_with(open.as_bytes()) {
             Some((open.len(), tag, true))
@@ -215,9 +237,23 @@ pub(super) fn ends_in_empty_token(before: &[u8]) -> bool {
     EMPTY_TOKENS.iter().any(|token| before.ends_with(token.as_bytes()))
 }
 
+/// The bytes that labels begin with.
+const BEGINNINGS: [bool; 256] = {
+    let mut beginnings = [false; 256];
+    let mut at = 0;
+    while at < LABELS.len() {
+        beginnings[LABELS[at].0.as_bytes()[0] as usize] = true;
+        at += 1;
+    }
+    beginnings
+};
+
 /// The label at the beginning of `rest`, and its length.
 pub(super) fn label_at(rest: &[u8]) -> Option<(usize, Label)> {
     let first = rest.first()?.to_ascii_lowercase();
+    if !BEGINNINGS[usize::from(first)] {
+        return None;
+    }
     let is_here = |text: &str| {
         text.as_bytes()[0] == first
             && rest.get(..text.len()).is_some_and(|here| here.eq_ignore_ascii_case(text.as_bytes()))
