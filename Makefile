@@ -138,7 +138,7 @@ wheel: $(STAMPS)/venv ## dist/*.whl for this machine
 	$(BIN)/maturin build --release --locked --out dist
 
 .PHONY: wheel-check
-wheel-check: wheel ## installs the wheel in a new environment without Rust, and routes
+wheel-check: wheel ## installs the wheel in a new environment without Rust, routes, learns, explains
 	$(BANNER) 'wheel-check'
 	$(BIN)/python tools/check_wheel.py dist/*.whl
 

@@ -50,7 +50,7 @@ def sample(text: str) -> list[str]:
 
 
 def normal(text: str) -> str:
-    """Lower case, NFKC, without accents of Latin letters, controls and invisible characters; cut where it grows by a quarter."""
+    """Lower case, NFKC, no accents of Latin letters, no controls, nothing invisible; grown by a quarter at most."""
     out = []
     for c in unicodedata.normalize("NFKC", INVISIBLE.sub("", CONTROL.sub("", text))):
         for lower in c.lower():
