@@ -1,6 +1,7 @@
 //! What the trainer reads of texts, for whoever wants to look at it.
 
-use modelway_core::classify::training::{LEVEL_VALUE, OPENING_VALUE};
+use modelway_core::classify::OPENING_VALUE;
+use modelway_core::classify::training::LEVEL_VALUE;
 use modelway_core::classify::{BUCKETS, LEVELS, SHIPPED, VERSION, all_cores, sample};
 use modelway_core::learn::Rows;
 use pyo3::prelude::*;

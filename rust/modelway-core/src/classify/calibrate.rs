@@ -1,12 +1,13 @@
 //! From scores to a reading: calibrated probabilities, complexity, and whether they suffice to follow.
 
-use super::weights_file::COLUMNS;
 use super::{Basis, READABLE, Reading};
 use crate::exact::{exp, ln};
 use crate::task::TaskClass;
 
 /// Classes that a text can be read as.
 const CLASSES: usize = READABLE.len();
+/// Scores of a text: those of the classes of `READABLE`, then complexity.
+pub(crate) const COLUMNS: usize = CLASSES + 1;
 /// Numbers of a calibration in a file.
 const FLOATS: usize = 6 + CLASSES;
 

@@ -1,6 +1,7 @@
 //! All that trained weights speak of: the n-grams and the shape of a text, the same in training and in serving.
 
-use super::fold::{Folded, is_wide};
+use super::beyond_ascii::is_wide;
+use super::folded::Folded;
 use super::ngrams::{Hashes, Ngrams, Sink};
 use super::shape::Shape;
 use super::tokens::Word;

@@ -1,6 +1,6 @@
 //! The structure of a text that settles a class whatever its words say: names of programs, arithmetic, formulas.
 
-use super::fold::Folded;
+use super::folded::Folded;
 
 /// What is counted of a text; its parts add up.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -86,12 +86,12 @@ fn is_formula(bytes: &[u8], at: usize) -> bool {
 #[cfg(test)]
 mod tests {
     use super::Features;
-    use crate::classify::fold::Folded;
+    use crate::classify::fold::fold;
 
     fn count(text: &str) -> Features {
         let mut features = Features::default();
         (0..text.len()).for_each(|at| features.see(text.as_bytes(), at));
-        Folded::of(text, |folded| features.count_names(folded));
+        fold(text, |folded| features.count_names(folded));
         features
     }
 

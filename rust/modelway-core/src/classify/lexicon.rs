@@ -5,15 +5,13 @@
 //! inside it ("code of conduct" is not about code). What a verb asks for is its first object: "write a
 //! poem about a function" asks for a poem.
 
-use std::collections::HashMap;
-
-use smallvec::SmallVec;
-
-use super::fold::Folded;
+use super::boundaries::word_end;
+use super::entries::{Entry, Source};
+use super::folded::Folded;
 use super::ngrams::Hashes;
 use super::normal::Normal;
-use super::phrases::{Phrases, Start, is_unspaced, joins, word_end};
-use super::tokens::{Visitor, Word, walk};
+use super::phrases::{Phrases, Start};
+use super::tokens::Word;
 use crate::task::TaskClass;
 
 /// Keywords of the configuration, by class.
@@ -31,26 +29,6 @@ const OBJECT_REACH: usize = 48;
 /// Words in the middle of a long text say less of what is wanted than those at its ends.
 const END_BYTES: usize = 400;
 const MIDDLE_SHARE: f32 = 0.4;
-
-/// What one entry says.
-#[expect(
-    clippy::struct_excessive_bools,
-    reason = "each says one thing of the entry; no two exclude each other"
-)]
-#[derive(Clone, Debug, Default)]
-struct Entry {
-    points: SmallVec<[(TaskClass, f32); 2]>,
-    object: Option<TaskClass>,
-    is_verb: bool,
-    is_symbol: bool,
-    /// Only in languages that the weights were hardly trained on.
-    is_abroad: bool,
-    /// Any ending may follow.
-    is_stem: bool,
-    /// Stands alone wherever it is found: one or two words, which are compared with whole words of the
-    /// text, a sign, or of a script without spaces.
-    is_alone: bool,
-}
 
 /// Something found: `start..end` in bytes of the text gives a class points.
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -215,141 +193,11 @@ impl<'a> Reader<'a> {
     }
 }
 
-impl Entry {
-    /// Whether no letter or digit touches `start..end`; behind a stem any may follow.
-    fn stands_alone(&self, text: &str, start: usize, end: usize) -> bool {
-        self.is_alone || (!joins(text, start) && (self.is_stem || !joins(text, end)))
-    }
-
-    fn set(&mut self, task: TaskClass, points: f32) {
-        match self.points.iter_mut().find(|(held, _)| *held == task) {
-            Some((_, held)) => *held = held.max(points),
-            None => self.points.push((task, points)),
-        }
-    }
-}
-
-/// The entries while they are collected.
-#[derive(Debug, Default)]
-struct Source {
-    phrases: Vec<String>,
-    vague: Vec<u64>,
-    entries: Vec<Entry>,
-    place_of: HashMap<String, usize>,
-    /// Lines that could not be read; a test holds that there are none.
-    refused: Vec<String>,
-}
-
-/// What a section of the lexicon says of its entries.
-#[derive(Clone, Copy, Debug)]
-enum Section {
-    Points(TaskClass, f32),
-    Symbol(TaskClass, f32),
-    Object(TaskClass),
-    Verb,
-    Vague,
-    Nothing,
-}
-
-impl Source {
-    fn read(&mut self, text: &str) {
-        let mut section = Section::Nothing;
-        for line in text.lines() {
-            // Leading blanks are part of a sign; only a line's end is free of meaning.
-            if line.is_empty() || line.starts_with("# ") {
-                continue;
-            }
-            if let Some(head) = line.strip_prefix('[').and_then(|rest| rest.strip_suffix(']')) {
-                match Section::parse(head) {
-                    Some(next) => section = next,
-                    None => self.refused.push(line.to_owned()),
-                }
-                continue;
-            }
-            let abroad = line.strip_prefix("~ ");
-            for item in abroad.unwrap_or(line).split(", ") {
-                self.add(item, section, abroad.is_some());
-            }
-        }
-    }
-
-    fn add(&mut self, item: &str, section: Section, is_abroad: bool) {
-        let phrase = if matches!(section, Section::Symbol(..)) { item } else { item.trim() };
-        let stem = phrase.strip_suffix('*').filter(|_| !matches!(section, Section::Symbol(..)));
-        let phrase = Normal::of(stem.unwrap_or(phrase), false).text().to_ascii_lowercase();
-        if phrase.is_empty() {
-            self.refused.push(item.to_owned());
-            return;
-        }
-        if matches!(section, Section::Vague) {
-            self.vague.push(key_of_word(&phrase));
-            return;
-        }
-        let is_new = !self.place_of.contains_key(&phrase);
-        let entry = self.entry(&phrase);
-        entry.is_stem |= stem.is_some();
-        entry.is_abroad = is_abroad && (is_new || entry.is_abroad);
-        match section {
-            Section::Points(task, points) => entry.set(task, points),
-            Section::Symbol(task, points) => {
-                // "log_" is found in "log_2" as a stem; a sign of signs needs no ending at all.
-                entry.is_stem = phrase.bytes().all(|byte| byte.is_ascii_alphanumeric() || byte == b'_');
-                (entry.is_symbol, entry.is_alone) = (true, true);
-                entry.set(task, points);
-            }
-            Section::Object(task) => entry.object = Some(task),
-            Section::Verb => entry.is_verb = true,
-            Section::Vague | Section::Nothing => {}
-        }
-    }
-
-    fn entry(&mut self, phrase: &str) -> &mut Entry {
-        let place = *self.place_of.entry(phrase.to_owned()).or_insert_with(|| {
-            self.phrases.push(phrase.to_owned());
-            let is_word = |word: &str| word.bytes().all(|byte| byte.is_ascii_alphanumeric() || byte == b'_');
-            let is_found_whole = phrase.split(' ').count() <= 2 && phrase.split(' ').all(is_word);
-            let is_alone = is_found_whole || phrase.chars().any(is_unspaced);
-            self.entries.push(Entry { is_alone, ..Entry::default() });
-            self.entries.len() - 1
-        });
-        &mut self.entries[place]
-    }
-}
-
-/// The key of a text that is one word.
-fn key_of_word(text: &str) -> u64 {
-    struct Key(u64);
-    impl Visitor for Key {
-        fn word(&mut self, word: Word) {
-            self.0 = word.key;
-        }
-        fn other(&mut self, _at: usize, _c: char) {}
-    }
-    let mut key = Key(0);
-    Folded::of(text, |folded| walk(folded, &mut key));
-    key.0
-}
-
-impl Section {
-    fn parse(head: &str) -> Option<Self> {
-        let words: Vec<&str> = head.split(' ').collect();
-        let task = |name: &str| TaskClass::parse(name);
-        match words.as_slice() {
-            ["verb"] => Some(Self::Verb),
-            ["vague"] => Some(Self::Vague),
-            ["nothing"] => Some(Self::Nothing),
-            ["object", name] => Some(Self::Object(task(name)?)),
-            ["symbol", name, points] => Some(Self::Symbol(task(name)?, points.parse().ok()?)),
-            [name, points] => Some(Self::Points(task(name)?, points.parse().ok()?)),
-            _ => None,
-        }
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::{Hit, Keywords, Lexicon, Source};
-    use crate::classify::fold::Folded;
+    use crate::classify::fold::fold;
+    use crate::classify::folded::Folded;
     use crate::classify::ngrams::Ngrams;
     use crate::classify::tokens::{Visitor, Word, walk};
     use crate::task::TaskClass;
@@ -370,7 +218,7 @@ mod tests {
     fn hits(text: &str) -> Vec<Hit> {
         let lexicon = Lexicon::new(&Keywords::default());
         let mut found = Vec::new();
-        Folded::of(text, |folded| {
+        fold(text, |folded| {
             let mut hits = Hits(super::Reader::new(&lexicon, text), *folded, Ngrams::new(), Vec::new());
             walk(folded, &mut hits);
             hits.0.end(&mut |hit| hits.3.push(hit));

@@ -6,12 +6,17 @@
 
 mod background;
 mod batch;
+mod beyond_ascii;
+mod boundaries;
 pub(crate) mod calibrate;
 pub(crate) mod context;
 mod counted;
+mod entries;
 mod features;
 mod fold;
+mod folded;
 mod follow_up;
+mod hash_table;
 mod lexicon;
 mod marks;
 mod ngrams;
@@ -34,7 +39,7 @@ use crate::task::TaskClass;
 pub use background::{FRAME_BYTES, is_background};
 pub use batch::{all_cores, share};
 pub use lexicon::Keywords;
-pub use ngrams::BUCKETS;
+pub use ngrams::{BUCKETS, OPENING_VALUE};
 pub use shape::LEVELS;
 pub use trained::TrainedClassifier;
 pub use weights::{SHIPPED, Weights};

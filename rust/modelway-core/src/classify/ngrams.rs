@@ -4,11 +4,13 @@
 //! and characters of scripts without spaces count alone, the latter in pairs too. Digits are all alike,
 //! and so are capitals and small letters.
 
-use super::fold::{BLOCK, Folded, four_round};
+use super::folded::{BLOCK, Folded, four_round};
 use super::tokens::{MIX, MIX_PAIR, Word, key_of_char};
 
 /// How many buckets the n-grams share.
 pub const BUCKETS: usize = 30_720;
+/// The value of an opening in its bucket, where an n-gram's is its share of all.
+pub const OPENING_VALUE: f32 = 0.3;
 
 /// As `MIX`, of 32 bits.
 const MIX_FOUR: u32 = 0x9E37_79B1;

@@ -7,7 +7,8 @@
 use std::collections::HashMap;
 use std::ops::Range;
 
-use super::fold::Folded;
+use super::fold::fold;
+use super::hash_table::{Filter, Table};
 use super::ngrams::{hash, hash_of_pair};
 use super::tokens::{PLAIN_KEY, Visitor, Word, walk};
 
@@ -204,7 +205,7 @@ impl Key {
             return Some((Self::Character(u64::from(u32::from(first))), first.len_utf8()));
         }
         let mut words = Words::default();
-        Folded::of(phrase, |folded| {
+        fold(phrase, |folded| {
             walk(folded, &mut words);
             words.0.iter_mut().for_each(|(_, symbols)| *symbols = folded.bytes(symbols.clone()));
         });
@@ -235,123 +236,11 @@ impl Key {
     }
 }
 
-/// A bit for each hash that is in a table, in one of 512 machine words.
-#[derive(Debug)]
-struct Filter {
-    bits: Box<[u64; Self::WORDS]>,
-}
-
-impl Filter {
-    /// 4 KiB: with 2,000 hashes one in sixteen others passes.
-    const WORDS: usize = 512;
-
-    fn new() -> Self {
-        Self { bits: Box::new([0; Self::WORDS]) }
-    }
-
-    const fn place(hash: u64) -> usize {
-        (hash >> (64 - Self::WORDS.trailing_zeros())) as usize
-    }
-
-    const fn bit(hash: u64) -> u64 {
-        1 << (hash >> (58 - Self::WORDS.trailing_zeros()) & 63)
-    }
-
-    fn insert(&mut self, line: u64, hash: u64) {
-        self.bits[Self::place(line)] |= Self::bit(hash);
-    }
-
-    #[inline]
-    fn has(&self, hash: u64) -> bool {
-        self.has_either(hash, hash, hash)
-    }
-
-    /// Whether one of two hashes that stand in the line of a third may be in a table.
-    #[inline]
-    fn has_either(&self, line: u64, one: u64, other: u64) -> bool {
-        self.bits[Self::place(line)] & (Self::bit(one) | Self::bit(other)) != 0
-    }
-}
-
-/// Vowel signs of Indic scripts and the like, which are no letters of their own.
-const fn is_mark(c: char) -> bool {
-    matches!(c, '\u{300}'..='\u{36F}' | '\u{591}'..='\u{5C7}' | '\u{610}'..='\u{65F}' | '\u{900}'..='\u{DFF}')
-}
-
-const fn is_word(byte: u8) -> bool {
-    byte.is_ascii_alphanumeric() || byte == b'_'
-}
-
-/// Whether `c` is of a script that sets no spaces between words: kana, Han, Hangul.
-pub(super) const fn is_unspaced(c: char) -> bool {
-    matches!(c, '\u{3040}'..='\u{30FF}' | '\u{3400}'..='\u{9FFF}' | '\u{AC00}'..='\u{D7AF}' | '\u{20000}'..='\u{3FFFF}')
-}
-
-/// Whether a word goes on across `at`: letters or digits on both sides. Where a script without spaces
-/// meets another, a word ends.
-pub(super) fn joins(text: &str, at: usize) -> bool {
-    let bytes = text.as_bytes();
-    let (Some(left), Some(right)) = (at.checked_sub(1).map(|before| bytes[before]), bytes.get(at)) else {
-        return false;
-    };
-    if left.is_ascii() && right.is_ascii() {
-        return is_word(left) && is_word(*right);
-    }
-    let is_word = |c: char| (c.is_alphanumeric() || is_mark(c) || c == '_') && !is_unspaced(c);
-    let (before, after) = text.split_at(at);
-    before.chars().next_back().is_some_and(is_word) && after.chars().next().is_some_and(is_word)
-}
-
-/// Where the word that goes on at `at` ends.
-pub(super) fn word_end(bytes: &[u8], at: usize) -> usize {
-    let is_part = |byte: &u8| is_word(*byte) || !byte.is_ascii();
-    bytes[at..].iter().position(|byte| !is_part(byte)).map_or(bytes.len(), |length| at + length)
-}
-
-/// Ranges by hash, open addressing at most half full.
-#[derive(Debug)]
-struct Table {
-    slots: Vec<Slot>,
-    bits: u32,
-}
-
-#[derive(Clone, Debug, Default)]
-struct Slot {
-    key: u64,
-    range: Range<u32>,
-}
-
-impl Table {
-    fn new(keyed: &[(u64, Range<usize>)]) -> Self {
-        let bits = (keyed.len() * 2).max(16).next_power_of_two().trailing_zeros();
-        let mut slots = vec![Slot::default(); 1 << bits];
-        for (key, range) in keyed {
-            let mut place = (*key >> (64 - bits)) as usize;
-            while !slots[place].range.is_empty() {
-                place = (place + 1) % slots.len();
-            }
-            slots[place] = Slot { key: *key, range: range.start as u32..range.end as u32 };
-        }
-        Self { slots, bits }
-    }
-
-    /// The range of `key`, empty where there is none.
-    fn get(&self, key: u64) -> Range<usize> {
-        let mut place = (key >> (64 - self.bits)) as usize;
-        loop {
-            let slot = &self.slots[place];
-            if slot.key == key || slot.range.is_empty() {
-                return slot.range.start as usize..slot.range.end as usize;
-            }
-            place = (place + 1) & (self.slots.len() - 1);
-        }
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::{Phrases, Start, hash, hash_of_pair};
-    use crate::classify::fold::Folded;
+    use crate::classify::fold::fold;
+    use crate::classify::folded::Folded;
     use crate::classify::tokens::{Visitor, Word, walk};
 
     /// Offers all that begins anywhere in a text.
@@ -400,7 +289,7 @@ mod tests {
             phrases.iter().map(|phrase| phrase.trim_end_matches('*').to_owned()).collect();
         let all = Phrases::new(&list, |place| phrases[place].ends_with('*'));
         let mut found = Vec::new();
-        Folded::of(text, |folded| {
+        fold(text, |folded| {
             let take = |start, _, place: usize| {
                 found.push((start, list[place].clone()));
                 accepts(&list[place])

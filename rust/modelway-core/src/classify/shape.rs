@@ -2,7 +2,7 @@
 //!
 //! A linear model reads a count as the levels it has reached, so that each level has a weight of its own.
 
-use super::fold::Folded;
+use super::folded::Folded;
 
 /// How many counts there are.
 pub(super) const COUNTS: usize = 31;
@@ -25,6 +25,17 @@ pub const LEVELS: [&[u32]; COUNTS] = {
     levels[30] = BYTES;
     levels
 };
+
+/// All levels of all counts.
+pub(crate) const fn count_levels() -> usize {
+    let mut all = 0;
+    let mut count = 0;
+    while count < COUNTS {
+        all += LEVELS[count].len();
+        count += 1;
+    }
+    all
+}
 
 /// Places of marks without which, or digits, there are no sums and formulas.
 const EQUALS: usize = 10;
@@ -268,11 +279,11 @@ fn is_of_name(c: char) -> bool {
 #[cfg(test)]
 mod tests {
     use super::Shape;
-    use crate::classify::fold::Folded;
+    use crate::classify::fold::fold;
 
     fn shape(text: &str) -> Shape {
         let mut shape = Shape::new(text.len());
-        Folded::of(text, |folded| shape.end_part(folded));
+        fold(text, |folded| shape.end_part(folded));
         shape
     }
 

@@ -3,9 +3,14 @@
 //! Rows are added in eight lanes of 16 bits, which one instruction does; a block of a text has too few
 //! n-grams to fill a lane, and the lanes are emptied behind each.
 
-use super::fold::BLOCK;
+use super::calibrate::COLUMNS;
+use super::folded::BLOCK;
 use super::ngrams::{BUCKETS, Sink, bucket};
-use super::weights::{COLUMNS, Row, Weights};
+
+/// The weights of an n-gram, a column each: bytes in the file, wider here so that they are added as they are.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[repr(align(16))]
+pub(super) struct Row(pub(super) [i16; COLUMNS]);
 
 /// Rows summed in 16-bit lanes.
 #[derive(Clone, Copy, Debug, Default)]
@@ -56,8 +61,9 @@ pub(super) struct Tally<'a> {
 }
 
 impl<'a> Tally<'a> {
-    pub(super) fn new(weights: &'a Weights) -> Self {
-        Self { rows: weights.rows(), text: Sum::default(), opening: Sum::default() }
+    /// Sums rows of these, by bucket.
+    pub(super) fn new(rows: &'a [Row; BUCKETS]) -> Self {
+        Self { rows, text: Sum::default(), opening: Sum::default() }
     }
 
     /// How many n-grams were told, their sum, and that of the openings.

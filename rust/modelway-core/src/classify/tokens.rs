@@ -2,7 +2,7 @@
 
 use std::ops::Range;
 
-use super::fold::{BLOCK, Block, Folded, eight_at};
+use super::folded::{BLOCK, Block, Folded, eight_at};
 
 /// An odd number with well-mixed bits: the golden ratio times 2^64, as in Fibonacci hashing (Knuth, TAOCP 3, 6.4).
 pub(super) const MIX: u64 = 0x9E37_79B9_7F4A_7C15;
@@ -118,7 +118,7 @@ mod tests {
     use proptest::prelude::*;
 
     use super::{Visitor, Word, walk};
-    use crate::classify::fold::Folded;
+    use crate::classify::fold::fold;
 
     #[derive(Default)]
     struct Seen(Vec<(String, usize)>, Vec<Word>);
@@ -126,7 +126,7 @@ mod tests {
     impl Seen {
         fn of(text: &str) -> Self {
             let mut seen = Self::default();
-            Folded::of(text, |folded| walk(folded, &mut seen));
+            fold(text, |folded| walk(folded, &mut seen));
             seen
         }
     }

@@ -2,8 +2,10 @@
 
 use std::ops::Range;
 
+use super::calibrate::COLUMNS;
 use super::counted::Counted;
-use super::fold::Folded;
+use super::fold::fold;
+use super::folded::Folded;
 use super::lexicon::{Hit, Keywords, Lexicon, Reader};
 use super::ngrams::{Sink, bucket};
 use super::normal::Normal;
@@ -11,7 +13,7 @@ use super::prior::Prior;
 use super::sample::{SAMPLE_BYTES, Sample};
 use super::tally::Tally;
 use super::tokens::{Visitor, Word, walk};
-use super::weights::{COLUMNS, Weights};
+use super::weights::Weights;
 use super::{Basis, Classify, Evidence, READABLE, Reading};
 use crate::task::TaskClass;
 
@@ -52,7 +54,7 @@ impl TrainedClassifier {
 impl Classify for TrainedClassifier {
     fn read(&self, text: &str) -> Reading {
         let mut seen = Seen::new(text);
-        let mut tally = Tally::new(&self.weights);
+        let mut tally = Tally::new(self.weights.rows());
         for part in Sample::of(text).parts() {
             seen.read(&self.lexicon, part, &mut tally, &mut |_| {});
         }
@@ -109,7 +111,7 @@ impl Seen {
         if part.is_empty() {
             return;
         }
-        Folded::of(part, |folded| {
+        fold(part, |folded| {
             self.counted.begin_part(folded, sink);
             let reader = Reader::new(lexicon, folded.text);
             let mut walker = Walker { folded, seen: self, reader, sink, under: S::Under::default(), tell };
@@ -195,13 +197,13 @@ struct Token {
 
 impl<'a> Heard<'a> {
     fn new(weights: &'a Weights) -> Self {
-        Self { weights, tally: Tally::new(weights), told: Vec::new(), tokens: Vec::new(), ngrams: 0 }
+        Self { weights, tally: Tally::new(weights.rows()), told: Vec::new(), tokens: Vec::new(), ngrams: 0 }
     }
 
     /// Gives what was told of a part to its tokens, which `place` finds in the whole text.
     fn end_part(&mut self, text: &str, place: impl Fn(Range<usize>) -> (usize, usize)) {
         let mut spans = Spans::default();
-        Folded::of(text, |folded| walk(folded, &mut SpansOf { folded, spans: &mut spans }));
+        fold(text, |folded| walk(folded, &mut SpansOf { folded, spans: &mut spans }));
         let Spans(spans) = spans;
         let first = self.tokens.len();
         self.tokens.extend(spans.iter().map(|(_, bytes)| Token {

@@ -1,15 +1,13 @@
 //! What the trainer reads: the very numbers that scoring adds weights for.
 
 use super::counted::Counted;
-use super::fold::Folded;
-use super::ngrams::{BUCKETS, Sink, bucket};
+use super::fold::fold;
+use super::folded::Folded;
+use super::ngrams::{BUCKETS, OPENING_VALUE, Sink, bucket};
 use super::sample::Sample;
-use super::shape::LEVELS;
+use super::shape::{LEVELS, count_levels};
 use super::tokens::{Visitor, Word, walk};
-use super::weights_file::count_levels;
 
-/// The value of an opening in its bucket's column.
-pub const OPENING_VALUE: f32 = 0.3;
 /// The value of each level that a count reaches.
 pub const LEVEL_VALUE: f32 = 0.1;
 
@@ -23,7 +21,7 @@ pub fn features(text: &str) -> Vec<(u32, f32)> {
     let mut found = Found::default();
     let mut counted = Counted::new(text.len());
     for part in Sample::of(text).parts() {
-        Folded::of(part, |folded| {
+        fold(part, |folded| {
             counted.begin_part(folded, &mut found);
             walk(folded, &mut Walker { folded, counted: &mut counted, found: &mut found });
             counted.end_part(folded);

@@ -3,21 +3,15 @@
 //! A bucket's eight weights (seven classes and the complexity head, a byte each) lie beside each other,
 //! so that one load serves all.
 
-use super::calibrate::Calibration;
+use super::calibrate::{COLUMNS, Calibration};
 use super::ngrams::BUCKETS;
 use super::shape::{COUNTS, LEVELS, Shape};
-use super::tally::Tally;
-pub(super) use super::weights_file::COLUMNS;
+use super::tally::{Row, Tally};
 use super::weights_file::{DAMAGED, WeightsFile};
 use crate::task::TaskClass;
 
 /// The weights that ship with modelway.
 pub const SHIPPED: &[u8] = include_bytes!("weights.bin");
-
-/// The weights of an n-gram, a column each: bytes in the file, wider here so that they are added as they are.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-#[repr(align(16))]
-pub(super) struct Row(pub(super) [i16; COLUMNS]);
 
 /// Trained weights, ready to score.
 #[derive(Debug)]

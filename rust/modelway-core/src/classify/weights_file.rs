@@ -6,14 +6,11 @@
 //! rows of eight columns, the seven classes of `READABLE` and the complexity head: the biases, a row for each
 //! level, both f32, and a row of int8 for each bucket.
 
-use super::calibrate::Calibration;
-use super::ngrams::BUCKETS;
+use super::calibrate::{COLUMNS, Calibration};
+use super::ngrams::{BUCKETS, OPENING_VALUE};
 use super::sample::SAMPLE_BYTES;
-use super::shape::{COUNTS, LEVELS};
-use super::training::OPENING_VALUE;
+use super::shape::{COUNTS, LEVELS, count_levels};
 
-/// Columns of a row: the classes of `READABLE`, then complexity.
-pub(crate) const COLUMNS: usize = 8;
 /// The version of the file, and of what is counted of a text.
 pub const VERSION: u32 = 2;
 
@@ -101,17 +98,6 @@ impl WeightsFile {
         file.extend(self.buckets.iter().copied().flatten().map(i8::cast_unsigned));
         file
     }
-}
-
-/// All levels of all counts.
-pub(crate) const fn count_levels() -> usize {
-    let mut all = 0;
-    let mut count = 0;
-    while count < COUNTS {
-        all += LEVELS[count].len();
-        count += 1;
-    }
-    all
 }
 
 /// Bytes behind the numbers of levels, so that what follows stands at a multiple of four.

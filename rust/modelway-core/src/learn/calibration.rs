@@ -3,8 +3,8 @@
 //! Fitted on scores of texts that the weights were not trained on, together with what words and structure add
 //! to them: two sources that agree would else be surer than they are right.
 
+use crate::classify::calibrate::COLUMNS;
 use crate::classify::calibrate::{Calibration, logistic, softmax};
-use crate::classify::weights_file::COLUMNS;
 use crate::classify::{Basis, READABLE};
 use crate::exact::{exp, ln};
 use crate::task::TaskClass;

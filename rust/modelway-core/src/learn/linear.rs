@@ -2,9 +2,11 @@
 
 use super::rows::Rows;
 use super::softmax::Solution;
+use crate::classify::OPENING_VALUE;
+use crate::classify::calibrate::COLUMNS;
 use crate::classify::calibrate::Calibration;
-use crate::classify::training::{LEVEL_VALUE, OPENING_VALUE, WIDTH};
-use crate::classify::weights_file::{COLUMNS, WeightsFile};
+use crate::classify::training::{LEVEL_VALUE, WIDTH};
+use crate::classify::weights_file::WeightsFile;
 use crate::classify::{BUCKETS, LEVELS};
 
 /// The share of the largest weights that is cut off: else these few would take the precision of all others.

@@ -8,7 +8,7 @@ use super::calibration::{Unseen, calibrated};
 use super::linear::Linear;
 use super::rows::Rows;
 use super::softmax::{Examples, Penalty, fit};
-use crate::classify::weights_file::COLUMNS;
+use crate::classify::calibrate::COLUMNS;
 use crate::classify::{READABLE, WeightsFile, share};
 use crate::exact::ln;
 use crate::task::TaskClass;
