@@ -2,14 +2,17 @@
 //! in as `now`, chance as a number, and what a change causes is returned.
 
 pub mod backoff;
+pub mod budget;
 pub mod classify;
 pub mod ewma;
 pub mod fallback;
 pub mod health;
+pub mod limits;
 pub mod model_set;
 pub mod named;
 pub mod outcome;
 pub mod profile;
+pub mod quota;
 pub mod rate;
 pub mod reason;
 pub mod request;
@@ -19,6 +22,8 @@ pub mod semaphore;
 pub mod table;
 pub mod task;
 pub mod ticket;
+pub mod users;
+mod window;
 
 pub use classify::{Basis, Classify, Evidence, Keywords, Reading, TrainedClassifier};
 pub use ewma::Millis;

@@ -25,7 +25,8 @@ pub struct Rate {
 /// The state of one bucket; the default is a full one.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Bucket {
-    /// When it is full again, in milliseconds times `count`. Below 2^96 + 2^96: a `u128` never overflows.
+    /// When it is full again, in milliseconds times `count`. Time and units are each worth less than 2^96, so
+    /// that only 2^32 of the largest corrections reach the end of a `u128`, where sums stay.
     full_at: u128,
 }
 
@@ -53,7 +54,7 @@ impl Rate {
         if cost > self.burst.get() {
             return Err(Excess::Never);
         }
-        let full_at = bucket.full_at.max(self.scaled(now)) + self.worth(cost);
+        let full_at = bucket.full_at.max(self.scaled(now)).saturating_add(self.worth(cost));
         let latest = self.scaled(now) + self.worth(self.burst.get());
         if full_at <= latest {
             return Ok(Bucket { full_at });
@@ -65,9 +66,9 @@ impl Rate {
     /// The bucket when what was charged as `charged` turns out to be `real`. More than was thought may
     /// leave a debt that the next ones wait for; less is given back, up to a full bucket.
     #[must_use]
-    pub fn correct(&self, bucket: Bucket, charged: u64, real: u64) -> Bucket {
+    pub fn correct(&self, bucket: Bucket, charged: u64, real: u64, now: Millis) -> Bucket {
         let full_at = if real >= charged {
-            bucket.full_at.saturating_add(self.worth(real - charged))
+            bucket.full_at.max(self.scaled(now)).saturating_add(self.worth(real - charged))
         } else {
             bucket.full_at.saturating_sub(self.worth(charged - real))
         };
@@ -165,10 +166,16 @@ mod tests {
     fn the_true_cost_is_charged_in_the_end() {
         let limit = rate(100, 1_000, 100);
         let bucket = limit.charge(Bucket::default(), 100, 0).unwrap();
-        assert_eq!(limit.remaining(limit.correct(bucket, 100, 30), 0), 70);
-        let in_debt = limit.correct(bucket, 100, 150);
+        assert_eq!(limit.remaining(limit.correct(bucket, 100, 30, 0), 0), 70);
+        let in_debt = limit.correct(bucket, 100, 150, 0);
         assert_eq!(limit.charge(in_debt, 1, 0), Err(Excess::Until(510)));
         assert_eq!(limit.remaining(in_debt, 0), 0);
-        assert_eq!(limit.remaining(limit.correct(bucket, 100, 0), 900), 100, "never more than a full bucket");
+        assert_eq!(
+            limit.remaining(limit.correct(bucket, 100, 0, 900), 900),
+            100,
+            "never more than a full bucket"
+        );
+        let late = limit.correct(bucket, 100, 130, 5_000);
+        assert_eq!(limit.remaining(late, 5_000), 70, "a bucket that was full again pays all the same");
     }
 }

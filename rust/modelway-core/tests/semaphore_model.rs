@@ -1,6 +1,8 @@
 //! The semaphore against the rule in its plainest words, over random histories: each change looks at all
 //! that wait, from the front, again and again until nobody may go.
 
+#![allow(clippy::unwrap_used, reason = "numbers of the tests that are known not to be zero")]
+
 mod support;
 
 use std::num::NonZeroU64;
