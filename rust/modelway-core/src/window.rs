@@ -54,6 +54,7 @@ impl Window {
 mod tests {
     use super::Window;
     use proptest::prelude::*;
+    use proptest::test_runner::RngSeed;
 
     #[test]
     fn counts_leave_bucket_by_bucket() {
@@ -75,6 +76,10 @@ mod tests {
     }
 
     proptest! {
+        #![proptest_config(ProptestConfig {
+            rng_seed: RngSeed::Fixed(1), failure_persistence: None, ..ProptestConfig::default()
+        })]
+
         #[test]
         fn holds_what_fell_in_the_last_ten_buckets(
             span_ms in 1_u64..200,
