@@ -2,6 +2,7 @@
 //! in as `now`, chance as a number, and what a change causes is returned.
 
 pub mod backoff;
+pub mod breaker;
 pub mod budget;
 pub mod classify;
 pub mod ewma;
@@ -29,10 +30,11 @@ mod turns;
 pub mod users;
 mod window;
 
+pub use breaker::BreakerPolicy;
 pub use classify::{Basis, Classify, Evidence, Keywords, Reading, TrainedClassifier};
 pub use ewma::Millis;
-pub use health::{HealthPolicy, HealthSnapshot, ModelHealth, NotNow};
-pub use outcome::{OutcomeKind, RequestOutcome};
+pub use health::{Alert, HealthSnapshot, ModelHealth, NotNow};
+pub use outcome::{OutcomeKind, RequestOutcome, Verdict};
 pub use profile::{
     CapabilitySet, CostTier, LatencyClass, LicenseTier, Locality, ModelCapability, ModelProfile,
 };

@@ -22,7 +22,7 @@ fn share(user: u64) -> Share {
 
 /// Tokens in units of which even the largest weight gets whole ones.
 fn units(user: u64, tokens: u64) -> i128 {
-    i128::from(tokens.max(1)) * 4 >> (user % 3)
+    (i128::from(tokens.max(1)) * 4) >> (user % 3)
 }
 
 #[derive(Clone, Debug)]
@@ -118,13 +118,14 @@ proptest! {
         let (mut known, mut served) = (Vec::new(), Vec::new());
         for (now, step) in (0..).zip(steps) {
             match step {
-                Step::Push(user, cost) => match queue.push(share(user), cost, (user, cost), now) {
-                    Ok(ticket) => {
+                Step::Push(user, cost) => {
+                    let pushed = queue.push(share(user), cost, (user, cost), now);
+                    prop_assert_eq!(pushed.is_err(), rules.waiting.len() == CAPACITY);
+                    if let Ok(ticket) = pushed {
                         rules.push(ticket, user, cost);
                         known.push(ticket);
                     }
-                    Err(Full) => prop_assert_eq!(rules.waiting.len(), CAPACITY),
-                },
+                }
                 Step::Pop => {
                     let expected = rules.pop();
                     prop_assert_eq!(queue.first().map(|(ticket, _)| ticket), expected.map(|(ticket, ..)| ticket));
