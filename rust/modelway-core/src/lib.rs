@@ -1,6 +1,7 @@
 //! The decisions of modelway: pure functions over a snapshot. No clock, no chance, no I/O: time comes
 //! in as `now`, chance as a number, and what a change causes is returned.
 
+pub mod admit;
 pub mod backoff;
 pub mod breaker;
 pub mod budget;
@@ -28,8 +29,10 @@ pub mod task;
 pub mod ticket;
 mod turns;
 pub mod users;
+pub mod vram;
 mod window;
 
+pub use admit::Admission;
 pub use breaker::BreakerPolicy;
 pub use classify::{Basis, Classify, Evidence, Keywords, Reading, TrainedClassifier};
 pub use ewma::Millis;
