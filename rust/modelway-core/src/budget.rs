@@ -40,6 +40,11 @@ impl RetryBudget {
         Self { policy, attempts: Window::new(Self::SPAN_S * 1_000) }
     }
 
+    /// Another policy; what was tried counts under it.
+    pub const fn set_policy(&mut self, policy: RetryPolicy) {
+        self.policy = policy;
+    }
+
     /// Counts a first attempt.
     pub fn deposit(&mut self, now: Millis) {
         self.attempts.add(1, 0, now);

@@ -125,6 +125,11 @@ impl<T: Copy> FairQueue<T> {
         }
     }
 
+    /// Another capacity; who waits already stays.
+    pub const fn set_capacity(&mut self, capacity: usize) {
+        self.capacity = capacity;
+    }
+
     /// Adds a request thought to cost so many tokens.
     ///
     /// # Errors

@@ -79,6 +79,15 @@ impl Limits {
         Meter { requests, ..self.correct(meter, charged, 0, now) }
     }
 
+    /// The meter of other limits under these.
+    #[must_use]
+    pub fn adopt(&self, meter: Meter, from: &Self) -> Meter {
+        Meter {
+            requests: adopt(self.requests.as_ref(), meter.requests, from.requests.as_ref()),
+            tokens: adopt(self.tokens.as_ref(), meter.tokens, from.tokens.as_ref()),
+        }
+    }
+
     /// What may pass at `now`: of requests, of tokens; `None` without a limit.
     #[must_use]
     pub fn remaining(&self, meter: Meter, now: Millis) -> (Option<u64>, Option<u64>) {
@@ -113,6 +122,14 @@ pub(crate) fn both<A, B>(a: Result<A, Exceeded>, b: Result<B, Exceeded>) -> Resu
 
 fn charge(rate: Option<&Rate>, bucket: Bucket, cost: u64, now: Millis) -> Result<Bucket, Excess> {
     rate.map_or(Ok(bucket), |rate| rate.charge(bucket, cost, now))
+}
+
+/// A bucket begins full where there was no limit before.
+fn adopt(rate: Option<&Rate>, bucket: Bucket, from: Option<&Rate>) -> Bucket {
+    match (rate, from) {
+        (Some(rate), Some(from)) => rate.adopt(bucket, from),
+        _ => Bucket::default(),
+    }
 }
 
 fn correct(rate: Option<&Rate>, bucket: Bucket, charged: u64, real: u64, now: Millis) -> Bucket {

@@ -58,6 +58,12 @@ impl Quota {
         Used { amount: used.amount.saturating_sub(charged).saturating_add(real), ..used }
     }
 
+    /// What was used of another quota's present window, counted to this one's.
+    #[must_use]
+    pub fn adopt(&self, used: Used, from: &Self, now: Millis) -> Used {
+        Used { window: self.begin(now), amount: from.present(used, now).amount }
+    }
+
     /// What is left of the window at `now`.
     #[must_use]
     pub fn remaining(&self, used: Used, now: Millis) -> u64 {
@@ -147,6 +153,15 @@ mod tests {
         assert_eq!(daily.remaining(daily.correct(used, 7, 30, 400), 500), 0);
         let next = daily.charge(used, 1, 1_500).unwrap();
         assert_eq!(daily.correct(next, 7, 2, 400), next);
+    }
+
+    #[test]
+    fn another_quota_takes_over_what_was_used() {
+        let (old, new) = (quota(10, 1_000, 0), quota(50, 700, 0));
+        let used = old.charge(Used::default(), 7, 1_500).unwrap();
+        let adopted = new.adopt(used, &old, 1_600);
+        assert_eq!((new.remaining(adopted, 1_600), new.reset_at(adopted, 1_600)), (43, 2_100));
+        assert_eq!(new.remaining(new.adopt(used, &old, 2_000), 2_000), 50);
     }
 
     #[test]

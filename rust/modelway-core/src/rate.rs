@@ -75,6 +75,12 @@ impl Rate {
         Bucket { full_at }
     }
 
+    /// The bucket of another rate under this one: it is full again at the same time, to the millisecond.
+    #[must_use]
+    pub fn adopt(&self, bucket: Bucket, from: &Self) -> Bucket {
+        if self.count == from.count { bucket } else { Bucket { full_at: self.scaled(from.full_at(bucket)) } }
+    }
+
     /// Whole units that may pass at `now`.
     #[must_use]
     pub fn remaining(&self, bucket: Bucket, now: Millis) -> u64 {
@@ -160,6 +166,14 @@ mod tests {
         let limit = rate(1, 1_000, 1);
         let bucket = limit.charge(Bucket::default(), 1, 5_000).unwrap();
         assert_eq!(limit.charge(bucket, 1, 4_000), Err(Excess::Until(6_000)));
+    }
+
+    #[test]
+    fn another_rate_takes_over_what_was_used() {
+        let (old, new) = (rate(20, 1_000, 5), rate(3, 1_000, 9));
+        let bucket = old.charge(Bucket::default(), 4, 1_000).unwrap();
+        assert_eq!(new.full_at(new.adopt(bucket, &old)), 1_200);
+        assert_eq!(old.adopt(bucket, &rate(20, 500, 1)), bucket);
     }
 
     #[test]

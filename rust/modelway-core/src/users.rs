@@ -107,6 +107,25 @@ impl Users {
         Self { limits, capacity, accounts: HashMap::new(), by_end: BTreeSet::new() }
     }
 
+    /// Other limits, for another number of users. What has been used counts under them; where there are more
+    /// users than places, those whose past matters longest are kept. Takes time in proportion to the users.
+    pub fn set_limits(&mut self, limits: UserLimits, capacity: usize, now: Millis) {
+        let old = std::mem::replace(self, Self::new(limits, capacity));
+        let adopt = |new: Option<Quota>, used, from: Option<Quota>| match (new, from) {
+            (Some(new), Some(from)) => new.adopt(used, &from, now),
+            _ => Used::default(),
+        };
+        for (_, user) in old.by_end.iter().rev() {
+            let account = old.account(*user);
+            let adopted = Account {
+                meter: limits.rates.adopt(account.meter, &old.limits.rates),
+                requests: adopt(limits.request_quota, account.requests, old.limits.request_quota),
+                tokens: adopt(limits.token_quota, account.tokens, old.limits.token_quota),
+            };
+            self.keep(*user, adopted, now);
+        }
+    }
+
     /// What the user's account would be after one request more. Changes nothing: [`Self::keep`] does, when
     /// everybody else has agreed.
     ///
@@ -258,6 +277,20 @@ mod tests {
         use_once(&mut users, 1, 0, 0).unwrap();
         let why = use_once(&mut users, 1, 0, 0).unwrap_err();
         assert_eq!(why, Overdrawn::Rate(Exceeded { unit: Unit::Requests, excess: Excess::Until(1_000) }));
+    }
+
+    #[test]
+    fn other_limits_count_what_was_used() {
+        let mut users = Users::new(limits(), 10);
+        for user in 1..=3 {
+            use_once(&mut users, user, user * 10, 0).unwrap();
+        }
+        let day = NonZeroU64::new(20_000).unwrap();
+        let longer = UserLimits { token_quota: Some(Quota::new(500, day, 0)), ..limits() };
+        users.set_limits(longer, 2, 10);
+        assert_eq!(users.len(), 2);
+        assert_eq!(users.standing(3, 10).tokens, Some(Left { limit: 500, remaining: 470, reset_at: 20_000 }));
+        assert_eq!(users.standing(3, 10).requests_now, Some(1));
     }
 
     #[test]

@@ -131,11 +131,13 @@ impl Admission {
 
     /// Other resources for a model. What runs goes on; what waits is looked at again.
     pub fn set_model(&mut self, model: ModelNumber, resources: ModelResources, now: Millis) -> Effects {
-        self.models[model].resources = resources;
+        let ours = &mut self.models[model];
+        ours.meter = resources.limits.adopt(ours.meter, &ours.resources.limits);
+        ours.resources = resources;
         self.settled([model], now)
     }
 
-    /// Other memory and rates for a backend. What runs goes on; what waits is looked at again.
+    /// Other resources for a backend. What runs goes on; what waits is looked at again.
     pub fn set_backend(
         &mut self,
         backend: BackendNumber,
@@ -143,12 +145,29 @@ impl Admission {
         now: Millis,
     ) -> Effects {
         let ours = &mut self.backends[backend];
-        ours.rate.limits = resources.limits;
+        ours.rate.set_limits(resources.limits);
+        ours.retries.set_policy(resources.retries);
         ours.max_waiting = resources.max_waiting;
         ours.residency.resize(resources.memory_bytes);
         let models = 0..self.models.len();
         let of_backend: Vec<_> = models.filter(|model| self.models[*model].backend == backend).collect();
+        for model in &of_backend {
+            self.models[*model].queue.set_capacity(resources.max_waiting);
+        }
         self.settled(of_backend, now)
+    }
+
+    /// Other limits for users and for all models together. What has been used counts under them.
+    pub fn set_limits(
+        &mut self,
+        users: UserLimits,
+        max_users: usize,
+        common: Limits,
+        now: Millis,
+    ) -> Effects {
+        self.users.set_limits(users, max_users, now);
+        self.common.set_limits(common);
+        self.settled(0..self.models.len(), now)
     }
 
     /// Answers a request. The effects are those of time that has passed, and of memory that it took.
@@ -168,11 +187,13 @@ impl Admission {
         if ask.is_retry && !self.backends[backend].retries.has_retry(now) {
             return Err(Refusal { why: Why::Retries, when: Some(Self::later(None, now)) });
         }
+        self.users.keep(ask.share.user, account, now);
         let answer = match self.go_at_once(ask, now, effects) {
             Some(ticket) => Answer::Admitted(ticket),
-            None => self.enqueue(ask, now, effects)?,
+            None => self.enqueue(ask, now, effects).inspect_err(|_| {
+                self.users.undo(ask.share.user, ask.tokens, now, now);
+            })?,
         };
-        self.users.keep(ask.share.user, account, now);
         let retries = &mut self.backends[backend].retries;
         if !ask.is_retry || !retries.withdraw(now) {
             retries.deposit(now);

@@ -32,6 +32,12 @@ impl SharedRate {
         Self { limits, ..Self::default() }
     }
 
+    /// Other rates; what has passed counts under them.
+    pub(super) fn set_limits(&mut self, limits: Limits) {
+        self.meter = limits.adopt(self.meter, &self.limits);
+        self.limits = limits;
+    }
+
     /// What the meter would be. Changes nothing.
     pub(super) fn check(&self, model: ModelNumber, tokens: u64, now: Millis) -> Result<Meter, Kept> {
         match self.first() {
