@@ -17,15 +17,18 @@ use std::collections::{BTreeSet, HashMap};
 use std::num::NonZeroU32;
 
 use crate::ewma::Millis;
+use crate::line::Line;
 use crate::pace::Pace;
 use crate::ranked::RankedSet;
-use crate::ticket::{Ticket, Tickets};
 use crate::turns::Turns;
 use crate::users::User;
 
-/// Tokens divided by the user's weight, in 2^-20: rounding loses less than a token in a million requests.
-type Given = u128;
-const GIVEN_BITS: u32 = 20;
+/// Tokens divided by the user's weight, in 2^-10: rounding loses less than a token in a thousand requests. It
+/// lasts for 2^30 of the largest requests; beyond that sums stay and the queue is first come, first served.
+type Given = u64;
+const GIVEN_BITS: u32 = 10;
+/// A request counts as at most so many tokens, more than any model reads.
+const MOST_TOKENS: u64 = 1 << 24;
 
 /// Whose request it is, and how much of the queue is due to that user beside others.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -45,7 +48,7 @@ impl Share {
 
     /// Even an empty request takes a turn: it counts as a token.
     fn of_tokens(self, tokens: u64) -> Given {
-        (Given::from(tokens.max(1)) << GIVEN_BITS) / Given::from(self.weight.get())
+        (tokens.clamp(1, MOST_TOKENS) << GIVEN_BITS) / u64::from(self.weight.get())
     }
 }
 
@@ -63,14 +66,24 @@ pub struct Place {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Full;
 
-/// A fair queue of requests that carry a `T`. All operations take O(log n).
+/// One request in a queue. Who owns the queue knows its requests, and says it again when it takes one out.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Waiting<K> {
+    /// Its name; later requests have larger ones.
+    pub ticket: K,
+    /// Whose it is.
+    pub user: User,
+    /// What it is thought to cost, in tokens.
+    pub cost: u64,
+}
+
+/// A fair queue of requests named by `K`. All operations take O(log n).
 #[derive(Clone, Debug)]
-pub struct FairQueue<T> {
+pub struct FairQueue<K> {
     capacity: usize,
-    requests: Tickets<Waiting<T>>,
-    lines: HashMap<User, Line>,
+    users: HashMap<User, Account<K>>,
     /// Each waiting user's first request, by what the user has been given.
-    heads: RankedSet<(Given, Ticket)>,
+    heads: RankedSet<Head<K>>,
     /// Users of whom nothing waits and who have been given more than the clock says.
     ahead: BTreeSet<(Given, User)>,
     turns: Turns,
@@ -80,42 +93,41 @@ pub struct FairQueue<T> {
     len: usize,
 }
 
-#[derive(Clone, Debug)]
-struct Waiting<T> {
-    share: Share,
-    cost: u64,
-    load: T,
-}
+type Head<K> = (Given, K, User);
 
-/// A user's requests, in the order of arrival.
-#[derive(Clone, Debug, Default)]
-struct Line {
+/// What is known of a user.
+#[derive(Clone, Debug)]
+struct Account<K> {
+    share: Share,
     /// What the user has been given, or the clock when it came, if that said more.
     given: Given,
     /// The clock when the user came, until its first request is served.
     came_at: Option<Given>,
-    requests: RankedSet<Ticket>,
+    /// Its requests and their costs.
+    line: Line<(K, u64)>,
 }
 
-impl Line {
+impl<K: Copy + Ord> Account<K> {
+    fn of(share: Share) -> Self {
+        Self { share, given: 0, came_at: None, line: Line::default() }
+    }
+
     /// The first request, and what orders it among those of others.
-    fn head<T>(&self, requests: &Tickets<Waiting<T>>) -> Option<(Given, Ticket)> {
-        let first = self.requests.first()?;
-        let Waiting { share, cost, .. } = requests.get(first)?;
-        let behind_clock = self.came_at.map_or(0, |clock| clock + share.of_tokens(*cost));
-        Some((self.given.max(behind_clock), first))
+    fn head(&self) -> Option<Head<K>> {
+        let (ticket, cost) = self.line.first()?;
+        let behind_clock = self.came_at.map_or(0, |clock| clock.saturating_add(self.share.of_tokens(cost)));
+        Some((self.given.max(behind_clock), ticket, self.share.user))
     }
 }
 
-impl<T: Copy> FairQueue<T> {
+impl<K: Copy + Ord> FairQueue<K> {
     /// An empty queue of at most `capacity` requests. Of users that don't wait, too, at most so many are
     /// remembered.
     #[must_use]
     pub fn new(capacity: usize) -> Self {
         Self {
             capacity,
-            requests: Tickets::default(),
-            lines: HashMap::new(),
+            users: HashMap::new(),
             heads: RankedSet::default(),
             ahead: BTreeSet::new(),
             turns: Turns::default(),
@@ -130,85 +142,88 @@ impl<T: Copy> FairQueue<T> {
         self.capacity = capacity;
     }
 
-    /// Adds a request thought to cost so many tokens.
+    /// Adds a request thought to cost so many tokens, with a ticket larger than any before. A weight counts
+    /// from when nothing of the user waits.
     ///
     /// # Errors
     /// [`Full`] when as many wait as may.
-    pub fn push(&mut self, share: Share, cost: u64, load: T, now: Millis) -> Result<Ticket, Full> {
+    pub fn push(&mut self, ticket: K, share: Share, cost: u64, now: Millis) -> Result<(), Full> {
         if self.len >= self.capacity {
             return Err(Full);
         }
-        let ticket = self.requests.insert(Waiting { share, cost, load });
-        let line = self.lines.entry(share.user).or_default();
-        let is_first = line.requests.is_empty();
-        line.requests.insert(ticket);
+        let account = self.users.entry(share.user).or_insert_with(|| Account::of(share));
+        let is_first = account.line.first().is_none();
+        account.line.push((ticket, cost));
         if is_first {
-            self.ahead.remove(&(line.given, share.user));
-            line.given = line.given.max(self.clock);
-            line.came_at = Some(self.clock);
-            self.heads.extend(line.head(&self.requests));
+            self.ahead.remove(&(account.given, share.user));
+            account.share = share;
+            account.given = account.given.max(self.clock);
+            account.came_at = Some(self.clock);
+            self.heads.extend(account.head());
         }
-        self.turns.join(line.requests.len());
+        self.turns.join(account.line.len());
         self.len += 1;
         self.pace.begin(now);
-        Ok(ticket)
+        Ok(())
     }
 
     /// Whose turn it is.
     #[must_use]
-    pub fn first(&self) -> Option<(Ticket, T)> {
-        let (_, ticket) = self.heads.first()?;
-        self.requests.get(ticket).map(|request| (ticket, request.load))
+    pub fn first(&self) -> Option<K> {
+        self.heads.first().map(|(_, ticket, _)| ticket)
     }
 
     /// Serves whose turn it is.
-    pub fn pop(&mut self, now: Millis) -> Option<T> {
-        let (given, ticket) = self.heads.first()?;
+    pub fn pop(&mut self, now: Millis) -> Option<Waiting<K>> {
+        let (given, ticket, user) = self.heads.first()?;
         self.clock = self.clock.max(given);
-        let request = self.take(ticket, Some(given))?;
+        let (_, cost) = self.users.get(&user)?.line.first()?;
+        let waiting = Waiting { ticket, user, cost };
+        self.take(waiting, Some(given));
         self.pace.turn(self.len == 0, now);
-        Some(request.load)
+        Some(waiting)
     }
 
     /// Serves a request at once that finds nobody waiting.
     pub fn pass(&mut self, share: Share, cost: u64) {
-        let line = self.lines.entry(share.user).or_default();
-        self.ahead.remove(&(line.given, share.user));
-        self.clock = self.clock.max(line.given);
-        line.given = self.clock + share.of_tokens(cost);
+        let account = self.users.entry(share.user).or_insert_with(|| Account::of(share));
+        self.ahead.remove(&(account.given, share.user));
+        self.clock = self.clock.max(account.given);
+        account.given = self.clock.saturating_add(share.of_tokens(cost));
         self.rest(share.user);
     }
 
-    /// Takes somebody out who gave up. `None`: it was not waiting.
-    pub fn cancel(&mut self, ticket: Ticket) -> Option<T> {
-        let request = self.take(ticket, None)?;
+    /// Takes somebody out who gave up. Whether it was waiting.
+    pub fn cancel(&mut self, waiting: Waiting<K>) -> bool {
+        let was_waiting = self.take(waiting, None);
         if self.len == 0 {
             self.pace.stop();
         }
-        Some(request.load)
+        was_waiting
     }
 
     /// Takes a request out; `given` is what its user had been given before, if it is served.
-    fn take(&mut self, ticket: Ticket, given: Option<Given>) -> Option<Waiting<T>> {
-        let user = self.requests.get(ticket)?.share.user;
-        let line = self.lines.get_mut(&user)?;
-        let head = line.head(&self.requests)?;
-        self.turns.leave(line.requests.len());
-        line.requests.remove(&ticket);
-        let request = self.requests.remove(ticket)?;
+    fn take(&mut self, Waiting { ticket, user, cost }: Waiting<K>, given: Option<Given>) -> bool {
+        let Some(account) = self.users.get_mut(&user) else { return false };
+        let head = account.head();
+        let round = account.line.len();
+        if !account.line.remove((ticket, cost)) {
+            return false;
+        }
+        self.turns.leave(round);
         if let Some(given) = given {
-            line.given = given + request.share.of_tokens(request.cost);
-            line.came_at = None;
+            account.given = given.saturating_add(account.share.of_tokens(cost));
+            account.came_at = None;
         }
-        if head.1 == ticket {
+        if let Some(head) = head.filter(|(_, first, _)| *first == ticket) {
             self.heads.remove(&head);
-            self.heads.extend(line.head(&self.requests));
+            self.heads.extend(account.head());
         }
-        if line.requests.is_empty() {
+        if account.line.first().is_none() {
             self.rest(user);
         }
         self.len -= 1;
-        Some(request)
+        true
     }
 
     /// Takes note that a served request charged as `charged` tokens cost `real`.
@@ -217,14 +232,14 @@ impl<T: Copy> FairQueue<T> {
         if charged == real {
             return;
         }
-        let line = self.lines.entry(share.user).or_default();
-        if let Some(head) = line.head(&self.requests) {
+        let account = self.users.entry(share.user).or_insert_with(|| Account::of(share));
+        if let Some(head) = account.head() {
             self.heads.remove(&head);
-            line.given = (line.given + real).saturating_sub(charged);
-            self.heads.extend(line.head(&self.requests));
+            account.given = account.given.saturating_add(real).saturating_sub(charged);
+            self.heads.extend(account.head());
         } else {
-            self.ahead.remove(&(line.given, share.user));
-            line.given = (line.given.max(self.clock) + real).saturating_sub(charged);
+            self.ahead.remove(&(account.given, share.user));
+            account.given = account.given.max(self.clock).saturating_add(real).saturating_sub(charged);
             self.rest(share.user);
         }
     }
@@ -232,25 +247,23 @@ impl<T: Copy> FairQueue<T> {
     /// Nothing of the user waits: remembers it only for having been given more than the clock says. Who does
     /// not wait is owed nothing: credit that could be saved up would be a burst later.
     fn rest(&mut self, user: User) {
-        if let Some(line) = self.lines.get(&user) {
-            self.ahead.insert((line.given, user));
+        if let Some(account) = self.users.get(&user) {
+            self.ahead.insert((account.given, user));
         }
         while let Some(&(given, user)) = self.ahead.first()
             && (given <= self.clock || self.ahead.len() > self.capacity)
         {
             self.ahead.pop_first();
-            self.lines.remove(&user);
+            self.users.remove(&user);
         }
     }
 
     /// Where a request stands; `None` if it does not wait. Changes nothing.
     #[must_use]
-    pub fn place(&self, ticket: Ticket) -> Option<Place> {
-        let request = self.requests.get(ticket)?;
-        let line = self.lines.get(&request.share.user)?;
-        let head = line.head(&self.requests)?;
-        let position = match line.requests.rank(&ticket) {
-            0 => self.heads.rank(&head) + 1,
+    pub fn place(&self, Waiting { ticket, user, cost }: Waiting<K>) -> Option<Place> {
+        let account = self.users.get(&user)?;
+        let position = match account.line.rank((ticket, cost))? {
+            0 => self.heads.rank(&account.head()?) + 1,
             before => self.turns.upto(before + 1) as usize,
         };
         Some(Place { position, eta_ms: self.eta_ms(position) })
@@ -277,6 +290,6 @@ impl<T: Copy> FairQueue<T> {
     /// How many users are known, because they wait or are ahead of the clock.
     #[must_use]
     pub fn users(&self) -> usize {
-        self.lines.len()
+        self.users.len()
     }
 }

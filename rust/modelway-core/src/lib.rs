@@ -11,6 +11,7 @@ pub mod fair;
 pub mod fallback;
 pub mod health;
 pub mod limits;
+mod line;
 pub mod model_set;
 pub mod named;
 pub mod outcome;

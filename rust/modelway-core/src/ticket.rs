@@ -3,13 +3,15 @@
 //! A ticket is its owner's only handle: it is made once, means one thing for its whole life and is never
 //! used again, so giving back twice, or giving back what somebody else holds now, can't happen.
 
+use std::num::NonZeroU64;
+
 use smallvec::SmallVec;
 
 /// The name of one request from its first step to its last. Later tickets are larger.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Ticket {
     /// Counts all tickets of one table; first, because it gives the order.
-    serial: u64,
+    serial: NonZeroU64,
     index: u32,
 }
 
@@ -17,7 +19,7 @@ impl Ticket {
     /// The number that only this ticket of its table has, from 1 on.
     #[must_use]
     pub const fn number(self) -> u64 {
-        self.serial
+        self.serial.get()
     }
 }
 
@@ -27,21 +29,22 @@ pub type Granted = SmallVec<[Ticket; 4]>;
 /// What each ticket stands for. Places are used again, tickets are not.
 #[derive(Clone, Debug)]
 pub(crate) struct Tickets<T> {
-    places: Vec<Option<(u64, T)>>,
+    places: Vec<Option<(NonZeroU64, T)>>,
     free: Vec<u32>,
-    last_serial: u64,
+    /// How many were ever made.
+    made: u64,
 }
 
 impl<T> Default for Tickets<T> {
     fn default() -> Self {
-        Self { places: Vec::new(), free: Vec::new(), last_serial: 0 }
+        Self { places: Vec::new(), free: Vec::new(), made: 0 }
     }
 }
 
 impl<T> Tickets<T> {
     pub(crate) fn insert(&mut self, value: T) -> Ticket {
-        self.last_serial += 1;
-        let serial = self.last_serial;
+        let serial = NonZeroU64::MIN.saturating_add(self.made);
+        self.made += 1;
         let index = self.free.pop().unwrap_or_else(|| {
             self.places.push(None);
             (self.places.len() - 1) as u32

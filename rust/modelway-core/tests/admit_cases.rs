@@ -54,7 +54,7 @@ fn admitted(admission: &mut Admission, ask: &Ask, now: Millis) -> Ticket {
 
 fn queued(admission: &mut Admission, ask: &Ask, now: Millis) -> Ticket {
     match admission.admit(ask, now).0 {
-        Answer::Queued(ticket, _) => ticket,
+        Answer::Queued(ticket) => ticket,
         other => panic!("{other:?}"),
     }
 }
@@ -159,7 +159,7 @@ fn l6_no_window_exceeds_its_limit_and_the_rest_is_queued_or_told_when() {
         let deadline = Some(if number < 100 { 0 } else { 2_000 });
         match admission.admit(&Ask { deadline, ..ask(model, number as u64) }, 0).0 {
             Answer::Admitted(_) => passed[model].push(0),
-            Answer::Queued(ticket, _) => waiting.push((ticket, model)),
+            Answer::Queued(ticket) => waiting.push((ticket, model)),
             Answer::Refused(Refusal { why, when }) => {
                 refusals += 1;
                 assert_eq!(why, Why::Deadline);
@@ -266,7 +266,7 @@ fn a_model_that_finds_no_room_waits_a_bounded_time() {
                 assert!(admission.finish(running, None, 0).unwrap().granted.is_empty());
                 running = next;
             }
-            Answer::Queued(closed, _) => break closed,
+            Answer::Queued(closed) => break closed,
             Answer::Refused(refusal) => panic!("{refusal:?}"),
         }
     };

@@ -172,8 +172,9 @@ impl Books {
                 self.apply(&effects);
                 match answer {
                     Answer::Admitted(ticket) => self.enter(ticket, model, Status::Running),
-                    Answer::Queued(ticket, place) => {
+                    Answer::Queued(ticket) => {
                         self.enter(ticket, model, Status::Waiting);
+                        let place = self.admission.place(ticket, self.now).unwrap();
                         assert!((1..=self.waiting[model]).contains(&place.position), "{place:?}");
                         assert_ne!(patience_ms, Some(0));
                     }

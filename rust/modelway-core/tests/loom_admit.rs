@@ -48,7 +48,7 @@ impl Shared {
         let ask = Ask { model, share: Share::of(user), tokens: 10, deadline: None, is_retry: false };
         let (answer, effects) = self.admission.lock().unwrap().admit(&ask, 0);
         self.wake(&effects);
-        let (Answer::Admitted(ticket) | Answer::Queued(ticket, _)) = answer else { panic!("{answer:?}") };
+        let (Answer::Admitted(ticket) | Answer::Queued(ticket)) = answer else { panic!("{answer:?}") };
         let mut admission = self.admission.lock().unwrap();
         let effects = match caller {
             Caller::Leaver => admission.cancel(ticket, 0),

@@ -4,7 +4,7 @@ use smallvec::SmallVec;
 
 use crate::budget::RetryPolicy;
 use crate::ewma::Millis;
-use crate::fair::{Place, Share};
+use crate::fair::Share;
 use crate::limits::{Exceeded, Limits, Unit};
 use crate::rate::Excess;
 use crate::ticket::{Granted, Ticket};
@@ -69,8 +69,9 @@ pub struct Ask {
 pub enum Answer {
     /// It holds all that it needs.
     Admitted(Ticket),
-    /// It waits at this place; the effects of a later call grant it.
-    Queued(Ticket, Place),
+    /// It waits; the effects of a later call grant it, and until then [`place`](super::Admission::place) tells
+    /// how long.
+    Queued(Ticket),
     /// Nothing was taken.
     Refused(Refusal),
 }

@@ -19,7 +19,7 @@ use std::collections::BTreeSet;
 
 use crate::budget::RetryBudget;
 use crate::ewma::Millis;
-use crate::fair::{FairQueue, Place, Share};
+use crate::fair::{FairQueue, Place, Share, Waiting};
 use crate::limits::{Limits, Meter};
 use crate::ticket::{Ticket, Tickets};
 use crate::users::{Standing, User, UserLimits, Users};
@@ -72,11 +72,8 @@ struct Entry {
 
 #[derive(Clone, Copy, Debug)]
 enum State {
-    /// Under this ticket of the model's queue.
-    Waiting(Ticket),
-    Running {
-        is_pinned: bool,
-    },
+    Waiting,
+    Running { is_pinned: bool },
 }
 
 /// How a request ended.
@@ -218,17 +215,13 @@ impl Admission {
         if self.backends[backend].waiting >= self.backends[backend].max_waiting {
             return Err(full);
         }
-        // The entry knows its place in the queue, and the queue its entry: one of them has to be first.
-        let ticket = self.requests.insert(Entry::of(ask, State::Running { is_pinned: false }, now));
+        let ticket = self.requests.insert(Entry::of(ask, State::Waiting, now));
         let queue = &mut self.models[number].queue;
-        let Ok(queued) = queue.push(ask.share, ask.tokens, ticket, now) else {
+        if queue.push(ticket, ask.share, ask.tokens, now).is_err() {
             self.requests.remove(ticket);
             return Err(full);
-        };
-        let is_first = queue.first().is_some_and(|(first, _)| first == queued);
-        if let Some(entry) = self.requests.get_mut(ticket) {
-            entry.state = State::Waiting(queued);
         }
+        let is_first = queue.first() == Some(ticket);
         self.backends[backend].waiting += 1;
         if is_first {
             self.settle([number], now, effects);
@@ -237,18 +230,15 @@ impl Admission {
             effects.granted.remove(granted);
             return Ok(Answer::Admitted(ticket));
         }
-        let place = self.place(ticket, now).unwrap_or(Place { position: 1, eta_ms: None });
-        let patience_ms = ask.deadline.map(|deadline| deadline.saturating_sub(now));
-        match patience_ms {
-            Some(patience_ms)
-                if patience_ms == 0 || place.eta_ms.is_some_and(|eta_ms| eta_ms > patience_ms) =>
-            {
-                let spare_ms = place.eta_ms.map(|eta_ms| eta_ms.saturating_sub(patience_ms));
-                self.leave_queue(ticket, now, effects);
-                Err(Refusal { why: Why::Deadline, when: Some(Self::later(spare_ms, now)) })
-            }
-            _ => Ok(Answer::Queued(ticket, place)),
+        let Some(deadline) = ask.deadline else { return Ok(Answer::Queued(ticket)) };
+        let patience_ms = deadline.saturating_sub(now);
+        let eta_ms = self.place(ticket, now).and_then(|place| place.eta_ms);
+        if patience_ms > 0 && eta_ms.is_none_or(|eta_ms| eta_ms <= patience_ms) {
+            return Ok(Answer::Queued(ticket));
         }
+        self.leave_queue(ticket, now, effects);
+        let spare_ms = eta_ms.map(|eta_ms| eta_ms.saturating_sub(patience_ms));
+        Err(Refusal { why: Why::Deadline, when: Some(Self::later(spare_ms, now)) })
     }
 
     /// Ends a request that was served and read and wrote so many tokens; `None`: as many as was thought. A
@@ -271,7 +261,7 @@ impl Admission {
         let Entry { model: number, share, tokens, asked_at, state } = *self.requests.get(ticket)?;
         let mut effects = Effects::default();
         match state {
-            State::Waiting(_) => {
+            State::Waiting => {
                 self.users.undo(share.user, tokens, asked_at, now);
                 self.leave_queue(ticket, now, &mut effects);
             }
@@ -311,8 +301,9 @@ impl Admission {
 
     /// Takes a waiting request out, and looks at who is first now.
     fn leave_queue(&mut self, ticket: Ticket, now: Millis, effects: &mut Effects) {
-        if let Some(Entry { model, state: State::Waiting(queued), .. }) = self.requests.remove(ticket) {
-            self.models[model].queue.cancel(queued);
+        if let Some(entry) = self.requests.remove(ticket) {
+            let model = entry.model;
+            self.models[model].queue.cancel(entry.waiting(ticket));
             self.backends[self.models[model].backend].waiting -= 1;
             self.settle([model], now, effects);
         }
@@ -340,11 +331,9 @@ impl Admission {
     /// Where a request stands; `None` if it does not wait. Changes nothing.
     #[must_use]
     pub fn place(&self, ticket: Ticket, now: Millis) -> Option<Place> {
-        let Entry { model, state: State::Waiting(queued), .. } = self.requests.get(ticket)? else {
-            return None;
-        };
-        let Model { queue, timer, .. } = &self.models[*model];
-        let place = queue.place(*queued)?;
+        let entry = self.requests.get(ticket)?;
+        let Model { queue, timer, .. } = &self.models[entry.model];
+        let place = queue.place(entry.waiting(ticket))?;
         let rate_ms = timer.map(|due| due.saturating_sub(now));
         Some(Place { eta_ms: place.eta_ms.max(rate_ms), ..place })
     }
@@ -383,5 +372,10 @@ impl Admission {
 impl Entry {
     fn of(ask: &Ask, state: State, now: Millis) -> Self {
         Self { model: ask.model, share: ask.share, tokens: ask.tokens, asked_at: now, state }
+    }
+
+    /// As its model's queue knows it.
+    fn waiting(&self, ticket: Ticket) -> Waiting<Ticket> {
+        Waiting { ticket, user: self.share.user, cost: self.tokens }
     }
 }

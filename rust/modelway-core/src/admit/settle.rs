@@ -4,7 +4,7 @@ use std::collections::VecDeque;
 
 use super::ask::{Effects, ModelResources, Refusal, Why};
 use super::shared::Kept;
-use super::{Admission, Backend, Entry, Model, State};
+use super::{Admission, Backend, Model, State};
 use crate::ewma::Millis;
 use crate::limits::{Exceeded, Unit};
 use crate::rate::Excess;
@@ -50,7 +50,7 @@ impl Admission {
         let mut work: Work = work.into_iter().collect();
         while let Some(number) = work.pop_front() {
             loop {
-                let Some((_, ticket)) = self.models[number].queue.first() else {
+                let Some(ticket) = self.models[number].queue.first() else {
                     self.stand(number, None, &mut work);
                     break;
                 };
@@ -134,12 +134,10 @@ impl Admission {
         now: Millis,
         effects: &mut Effects,
     ) {
-        if let Some(Entry { share, tokens, asked_at, state: State::Waiting(queued), .. }) =
-            self.requests.remove(ticket)
-        {
-            self.models[number].queue.cancel(queued);
+        if let Some(entry) = self.requests.remove(ticket) {
+            self.models[number].queue.cancel(entry.waiting(ticket));
             self.backends[self.models[number].backend].waiting -= 1;
-            self.users.undo(share.user, tokens, asked_at, now);
+            self.users.undo(entry.share.user, entry.tokens, entry.asked_at, now);
             effects.refused.push((ticket, Refusal { why, when: None }));
         }
     }
