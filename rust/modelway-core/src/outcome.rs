@@ -114,3 +114,34 @@ pub struct RequestOutcome {
     /// How long the server asked us to stay away.
     pub retry_after_s: Option<f64>,
 }
+
+#[cfg(test)]
+mod tests {
+    use super::{OutcomeKind, Verdict};
+
+    #[test]
+    fn what_counts_as_which_failure() {
+        use Verdict::{Busy, Good, Hard, Nothing};
+        let table = [
+            // kind, of the model, of the backend
+            (OutcomeKind::Success, Good, Good),
+            (OutcomeKind::Connect, Hard, Hard),
+            (OutcomeKind::Reset, Hard, Nothing),
+            (OutcomeKind::Timeout, Hard, Nothing),
+            (OutcomeKind::ServerError, Hard, Good),
+            (OutcomeKind::Malformed, Hard, Good),
+            (OutcomeKind::Empty, Hard, Good),
+            (OutcomeKind::Interrupted, Hard, Good),
+            (OutcomeKind::RateLimited, Busy, Good),
+            (OutcomeKind::Busy, Busy, Good),
+            (OutcomeKind::Missing, Nothing, Good),
+            (OutcomeKind::Unauthorized, Nothing, Good),
+            (OutcomeKind::Rejected, Nothing, Good),
+            (OutcomeKind::Cancelled, Nothing, Nothing),
+        ];
+        assert_eq!(table.map(|(kind, ..)| kind).as_slice(), OutcomeKind::ALL);
+        for (kind, of_model, of_backend) in table {
+            assert_eq!((kind.of_model(), kind.of_backend()), (of_model, of_backend), "{kind:?}");
+        }
+    }
+}

@@ -76,7 +76,9 @@ fn in_every_order(calls: [(usize, Caller); 3]) {
             thread::spawn(move || shared.call(model, model as u64, caller))
         });
         shared.call(main.0, 7, main.1);
-        others.into_iter().for_each(|other| other.join().unwrap());
+        for other in others {
+            other.join().unwrap();
+        }
         let admission = shared.admission.lock().unwrap();
         for model in 0..2 {
             let load = admission.load(model);

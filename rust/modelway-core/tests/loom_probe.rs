@@ -66,7 +66,9 @@ fn in_every_order(kinds: [OutcomeKind; 3], check: fn(&ModelHealth, usize)) {
             thread::spawn(move || shared.probe(kind))
         });
         shared.probe(main);
-        others.into_iter().for_each(|other| other.join().unwrap());
+        for other in others {
+            other.join().unwrap();
+        }
         check(&shared.health.lock().unwrap(), shared.passed.load(Ordering::Relaxed));
     });
 }

@@ -84,7 +84,9 @@ fn weights_are_passed_on_in_every_order() {
             thread::spawn(move || shared.use_once(weight))
         });
         shared.use_once(1);
-        others.into_iter().for_each(|other| other.join().unwrap());
+        for other in others {
+            other.join().unwrap();
+        }
         assert!(shared.is_as_new());
     });
 }
@@ -117,7 +119,9 @@ fn a_capacity_that_changes_wakes_or_refuses_everybody() {
             assert!(resized.refused.is_empty());
             shared.wake(&resized.granted);
         }
-        others.into_iter().for_each(|other| other.join().unwrap());
+        for other in others {
+            other.join().unwrap();
+        }
         assert!(shared.is_as_new());
     });
 }
