@@ -1,9 +1,8 @@
 //! An ordered set that knows how many of its keys are smaller than a given one: the places in a queue.
 //!
-//! A B+ tree (Bayer and `McCreight` 1972) whose inner nodes count the keys below each child. The standard
-//! library's sets have no ranks. Nodes are wide because a queue of 100,000 does not fit into a cache: a binary
-//! tree misses it a dozen times a step, this one two or three times. Nodes are freed when empty and not merged
-//! before: the height stays logarithmic in the number of insertions (Sen and Tarjan 2014).
+//! A B+ tree (Bayer and `McCreight` 1972) whose inner nodes count the keys below each child; the standard
+//! library's sets have no ranks. Nodes are freed when empty and not merged before: the height stays logarithmic
+//! in the number of insertions (Sen and Tarjan 2014).
 
 use smallvec::SmallVec;
 
