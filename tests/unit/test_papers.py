@@ -60,6 +60,7 @@ def test_the_map_is_true() -> None:
     "folder",
     [
         "rust/modelway-core/src",
+        "rust/modelway-core/src/admit",
         "rust/modelway-core/src/classify",
         "python/modelway",
         "python/modelway/backends",

@@ -36,20 +36,61 @@ named_enum! {
     }
 }
 
+/// What an outcome says of whoever answered, or should have.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Verdict {
+    /// It works.
+    Good,
+    /// A hard failure: enough of them in a row open the circuit.
+    Hard,
+    /// It works but has too much to do: counts in the rate of success alone.
+    Busy,
+    /// Nothing.
+    Nothing,
+}
+
 impl OutcomeKind {
-    /// Whether it counts as a hard failure.
+    /// What it says of the model.
+    #[must_use]
+    pub const fn of_model(self) -> Verdict {
+        match self {
+            Self::Success => Verdict::Good,
+            Self::Connect
+            | Self::Reset
+            | Self::Timeout
+            | Self::ServerError
+            | Self::Malformed
+            | Self::Empty
+            | Self::Interrupted => Verdict::Hard,
+            Self::RateLimited | Self::Busy => Verdict::Busy,
+            Self::Missing | Self::Unauthorized | Self::Rejected | Self::Cancelled => Verdict::Nothing,
+        }
+    }
+
+    /// What it says of the backend, of which only the connection is judged: who answers at all is there, and
+    /// silence may be the model's.
+    #[must_use]
+    pub const fn of_backend(self) -> Verdict {
+        match self {
+            Self::Connect => Verdict::Hard,
+            Self::Reset | Self::Timeout | Self::Cancelled => Verdict::Nothing,
+            Self::Success
+            | Self::ServerError
+            | Self::Malformed
+            | Self::Empty
+            | Self::Interrupted
+            | Self::RateLimited
+            | Self::Busy
+            | Self::Missing
+            | Self::Unauthorized
+            | Self::Rejected => Verdict::Good,
+        }
+    }
+
+    /// Whether it counts as a hard failure of the model.
     #[must_use]
     pub const fn is_hard(self) -> bool {
-        matches!(
-            self,
-            Self::Connect
-                | Self::Reset
-                | Self::Timeout
-                | Self::ServerError
-                | Self::Malformed
-                | Self::Empty
-                | Self::Interrupted
-        )
+        matches!(self.of_model(), Verdict::Hard)
     }
 
     /// Whether the model is set aside for a time although its circuit stays as it is.
@@ -72,4 +113,35 @@ pub struct RequestOutcome {
     pub tokens: Option<u64>,
     /// How long the server asked us to stay away.
     pub retry_after_s: Option<f64>,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{OutcomeKind, Verdict};
+
+    #[test]
+    fn what_counts_as_which_failure() {
+        use Verdict::{Busy, Good, Hard, Nothing};
+        let table = [
+            // kind, of the model, of the backend
+            (OutcomeKind::Success, Good, Good),
+            (OutcomeKind::Connect, Hard, Hard),
+            (OutcomeKind::Reset, Hard, Nothing),
+            (OutcomeKind::Timeout, Hard, Nothing),
+            (OutcomeKind::ServerError, Hard, Good),
+            (OutcomeKind::Malformed, Hard, Good),
+            (OutcomeKind::Empty, Hard, Good),
+            (OutcomeKind::Interrupted, Hard, Good),
+            (OutcomeKind::RateLimited, Busy, Good),
+            (OutcomeKind::Busy, Busy, Good),
+            (OutcomeKind::Missing, Nothing, Good),
+            (OutcomeKind::Unauthorized, Nothing, Good),
+            (OutcomeKind::Rejected, Nothing, Good),
+            (OutcomeKind::Cancelled, Nothing, Nothing),
+        ];
+        assert_eq!(table.map(|(kind, ..)| kind).as_slice(), OutcomeKind::ALL);
+        for (kind, of_model, of_backend) in table {
+            assert_eq!((kind.of_model(), kind.of_backend()), (of_model, of_backend), "{kind:?}");
+        }
+    }
 }
