@@ -58,7 +58,7 @@ demo: $(STAMPS)/demo ## ten real prompts through the gateway, to real models
 	@$(BIN)/python tools/demo.py
 
 .PHONY: test
-test: lint test-rust test-mocks e2e ## every check and test, as the CI runs them
+test: lint test-rust test-loom test-mocks e2e ## every check and test, as the CI runs them
 	$(BANNER) 'everything passed'
 
 # --- the parts of test -----------------------------------------------------------------------------
@@ -87,6 +87,19 @@ format: $(STAMPS)/dev ## write what lint wants of formatting
 test-rust: $(STAMPS)/venv ## the tests of the Rust core
 	$(BANNER) 'first stage: Rust'
 	cargo test --package modelway-core --locked --quiet
+
+# Built apart: the flag would make everything else be built anew.
+LOOM := RUSTFLAGS='--cfg loom' cargo test --package modelway-core --locked --quiet --profile checks --target-dir target/loom --test 'loom_*'
+
+.PHONY: test-loom
+test-loom: $(STAMPS)/venv ## every order in which three threads can meet in the core
+	$(BANNER) 'first stage: model checks'
+	$(LOOM)
+
+.PHONY: test-long
+test-long: $(STAMPS)/venv ## ten million operations with random cancellations, checked after each
+	$(BANNER) 'long runs'
+	cargo test --profile checks --package modelway-core --locked -- --ignored --nocapture
 
 .PHONY: test-mocks
 test-mocks: $(STAMPS)/dev ## Python tests that start no engine
@@ -120,6 +133,7 @@ bench: $(STAMPS)/dev ## measurements, as ratios within one run
 	$(BIN)/python benches/ratios.py
 	$(BIN)/python benches/import_time.py
 	$(BIN)/python benches/gateway_cpu.py
+	cargo bench --package modelway-core --locked --bench queue
 
 # Other prompts would make other weights: the recipe refuses files that are not those it names.
 .PHONY: model-data

@@ -5,7 +5,7 @@
 
 mod support;
 
-use std::collections::HashMap;
+use std::collections::BTreeMap;
 use std::num::{NonZeroU32, NonZeroU64};
 
 use modelway_core::admit::{Admission, Answer, Ask, BackendResources, Effects, ModelResources, Refusal, Why};
@@ -74,7 +74,7 @@ struct Books {
     memory: u64,
     /// What was in use when the memory became less.
     inherited_memory: u64,
-    live: HashMap<Ticket, (usize, Status)>,
+    live: BTreeMap<Ticket, (usize, Status)>,
     /// In the order in which they were made, to choose from.
     tickets: Vec<Ticket>,
     running: [u32; MODELS.len()],
@@ -106,7 +106,7 @@ impl Books {
             now: 0,
             memory: MEMORY,
             inherited_memory: 0,
-            live: HashMap::new(),
+            live: BTreeMap::new(),
             tickets: Vec::new(),
             running: [0; MODELS.len()],
             waiting: [0; MODELS.len()],
@@ -380,7 +380,7 @@ fn a_long_history_reaches_every_corner() {
 }
 
 #[test]
-#[ignore = "minutes: run by `cargo test --release -- --ignored`"]
+#[ignore = "long: make test-long"]
 fn ten_million_operations_leave_nothing_behind() {
     let books = run(20_260_101, 10_000_000);
     println!("{} admitted, {} evictions, 0 over-admissions, 0 leaks", books.admitted, books.evicted);

@@ -145,7 +145,7 @@ fn next(state: &mut u64) -> u64 {
 }
 
 #[test]
-#[ignore = "seconds in a release build: run by `cargo test --release -- --ignored`"]
+#[ignore = "long: make test-long"]
 fn ten_million_operations_leave_nothing_behind() {
     let mut state = 20_260_102;
     let mut semaphore = WeightedSemaphore::new(100);
