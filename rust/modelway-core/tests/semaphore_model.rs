@@ -135,3 +135,55 @@ proptest! {
         prop_assert_eq!(semaphore.in_use(), 0);
     }
 }
+
+/// The xorshift* of Vigna (2016): a number from a state, the same on every machine.
+fn next(state: &mut u64) -> u64 {
+    *state ^= *state >> 12;
+    *state ^= *state << 25;
+    *state ^= *state >> 27;
+    state.wrapping_mul(0x2545_F491_4F6C_DD1D) >> 16
+}
+
+#[test]
+#[ignore = "seconds in a release build: run by `cargo test --release -- --ignored`"]
+fn ten_million_operations_leave_nothing_behind() {
+    let mut state = 20_260_102;
+    let mut semaphore = WeightedSemaphore::new(100);
+    // Those that hold and those that wait, with their weights; any may be released at any time.
+    let (mut live, mut held) = (Vec::<(Ticket, u64, bool)>::new(), 0_u64);
+    for _ in 0..10_000_000 {
+        let mut granted = Vec::new();
+        if live.len() < 60 && next(&mut state).is_multiple_of(2) {
+            let weight = 1 + next(&mut state) % if next(&mut state).is_multiple_of(10) { 100 } else { 20 };
+            match semaphore.acquire(NonZeroU64::new(weight).unwrap()) {
+                Acquired::Now(ticket) => {
+                    held += weight;
+                    live.push((ticket, weight, true));
+                }
+                Acquired::Queued(ticket) => live.push((ticket, weight, false)),
+                Acquired::Refused { .. } => assert!(weight > semaphore.capacity()),
+            }
+        } else if !live.is_empty() {
+            let (ticket, weight, is_held) = live.swap_remove(next(&mut state) as usize % live.len());
+            held -= if is_held { weight } else { 0 };
+            granted = semaphore.release(ticket).unwrap().to_vec();
+            assert_eq!(semaphore.release(ticket), None);
+        }
+        for one in &mut live {
+            if granted.contains(&one.0) {
+                assert!(!one.2, "granted once");
+                one.2 = true;
+                held += one.1;
+            }
+        }
+        assert_eq!(
+            (semaphore.in_use(), semaphore.waiting()),
+            (held, live.iter().filter(|one| !one.2).count())
+        );
+        assert!(held <= 100);
+    }
+    for (ticket, ..) in live {
+        let _ = semaphore.release(ticket).unwrap();
+    }
+    assert_eq!((semaphore.in_use(), semaphore.waiting()), (0, 0));
+}
