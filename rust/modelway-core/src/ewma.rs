@@ -5,24 +5,24 @@ pub type Millis = u64;
 
 /// An exponentially weighted moving average. Reading it does not change it.
 ///
-/// A sample that comes `dt` after the last takes the weight `1 - exp(-dt / tau)`, but never less than
+/// A sample that comes `dt` after the last takes the weight `1 - exp(-dt / TAU)`, but never less than
 /// `FLOOR`, so that a burst at one instant still counts. Source: the time-based form of the EWMA used
-/// for load balancing (Finagle's peak EWMA, linkerd).
-#[derive(Clone, Copy, Debug)]
+/// for load balancing (Finagle's peak EWMA, linkerd). Without samples, too, it forgets: what it says is worth
+/// `exp(-dt / LINGER)` of its first worth.
+#[derive(Clone, Copy, Debug, Default)]
 pub struct Ewma {
-    tau_ms: f64,
     state: Option<(f64, Millis)>,
 }
 
 impl Ewma {
     /// The least weight of a new sample.
     const FLOOR: f64 = 0.1;
-
-    /// An average whose memory fades with the time constant `tau_ms`.
-    #[must_use]
-    pub const fn new(tau_ms: f64) -> Self {
-        Self { tau_ms, state: None }
-    }
+    /// How fast old samples fade beside new ones.
+    const TAU_MS: f64 = 60_000.0;
+    /// How fast the average itself is forgotten: slowly, as a slow model stays slow while nobody asks.
+    const LINGER_MS: f64 = 1_800_000.0;
+    /// Below this worth there is no average any more: after two hours and a quarter.
+    const FORGOTTEN: f64 = 0.01;
 
     /// Adds a sample seen at `now`. Values that are not finite are no measurement and are left out.
     pub fn add(&mut self, sample: f64, now: Millis) {
@@ -33,16 +33,26 @@ impl Ewma {
             None => (sample, now),
             Some((value, then)) => {
                 let weight =
-                    (1.0 - (-(now.saturating_sub(then) as f64) / self.tau_ms).exp()).max(Self::FLOOR);
+                    (1.0 - (-(now.saturating_sub(then) as f64) / Self::TAU_MS).exp()).max(Self::FLOOR);
                 (weight.mul_add(sample - value, value), now.max(then))
             }
         });
     }
 
-    /// The average, or `None` before the first sample.
+    /// The average, or `None` before the first sample and when it is forgotten.
     #[must_use]
-    pub fn value(&self) -> Option<f64> {
-        self.state.map(|(value, _)| value)
+    pub fn value(&self, now: Millis) -> Option<f64> {
+        self.state.filter(|(_, then)| Self::worth(*then, now) >= Self::FORGOTTEN).map(|(value, _)| value)
+    }
+
+    /// What to expect: the average, drawn towards what is usual the longer no sample came.
+    #[must_use]
+    pub fn toward(&self, usual: f64, now: Millis) -> f64 {
+        self.state.map_or(usual, |(value, then)| Self::worth(then, now).mul_add(value - usual, usual))
+    }
+
+    fn worth(then: Millis, now: Millis) -> f64 {
+        (-(now.saturating_sub(then) as f64) / Self::LINGER_MS).exp()
     }
 }
 
@@ -50,29 +60,44 @@ impl Ewma {
 mod tests {
     use super::Ewma;
 
+    fn near(value: Option<f64>, expected: f64) -> bool {
+        value.is_some_and(|value| (value - expected).abs() < 1e-3)
+    }
+
     #[test]
     fn the_first_sample_is_the_average_and_old_ones_fade() {
-        let mut average = Ewma::new(1_000.0);
-        assert_eq!(average.value(), None);
+        let mut average = Ewma::default();
+        assert_eq!(average.value(0), None);
         average.add(100.0, 0);
-        assert_eq!(average.value(), Some(100.0));
+        assert_eq!(average.value(0), Some(100.0));
         average.add(200.0, 0);
-        assert!((average.value().unwrap() - 110.0).abs() < 1e-9, "a burst counts by the floor");
-        average.add(500.0, 1_000_000);
-        assert!(
-            (average.value().unwrap() - 500.0).abs() < 1e-3,
-            "after many time constants only the new counts"
-        );
+        assert!(near(average.value(0), 110.0), "a burst counts by the floor");
+        average.add(500.0, 60_000_000);
+        assert!(near(average.value(60_000_000), 500.0), "after many time constants only the new counts");
     }
 
     #[test]
     fn nonsense_and_clocks_that_step_back_change_nothing_bad() {
-        let mut average = Ewma::new(1_000.0);
+        let mut average = Ewma::default();
         average.add(f64::NAN, 5);
-        assert_eq!(average.value(), None);
+        assert_eq!(average.value(5), None);
         average.add(10.0, 5);
         average.add(f64::INFINITY, 6);
         average.add(20.0, 1);
-        assert!((average.value().unwrap() - 11.0).abs() < 1e-9);
+        assert!(near(average.value(0), 11.0));
+    }
+
+    #[test]
+    fn without_samples_it_turns_to_what_is_usual() {
+        let mut average = Ewma::default();
+        assert!(near(Some(average.toward(50.0, 9)), 50.0));
+        average.add(150.0, 1_000);
+        assert!(near(Some(average.toward(50.0, 1_000)), 150.0));
+        // Half of it is forgotten after ln 2 of half an hour.
+        let later = 1_000 + 1_247_665;
+        assert!(near(Some(average.toward(50.0, later)), 100.0));
+        assert!(near(average.value(later), 150.0), "what was seen is shown as it was seen");
+        assert_eq!(average.value(1_000 + 8_300_000), None);
+        assert!(near(Some(average.toward(50.0, u64::MAX)), 50.0));
     }
 }

@@ -1,76 +1,20 @@
-//! The health of one model: a circuit breaker (Nygard's: a *closed* circuit lets requests pass), the
-//! averages of what it did, and the times at which it must be left alone.
+//! The health of one model: its circuit breaker, the averages of what it did, and the times at which it must
+//! be left alone.
 //!
 //! Everything is a function of `now` and of a chance passed in. Who wants to ask the model calls
-//! [`ModelHealth::begin`] and gets an attempt number; [`ModelHealth::record`] takes it back with the
-//! outcome. The number keeps a late answer of an older attempt from undoing a newer state.
+//! [`ModelHealth::begin`] with an attempt number; [`ModelHealth::record`] takes it back with the outcome and
+//! returns what somebody should be told of.
 
-use crate::backoff::Backoff;
+use crate::breaker::{Attempt, Breaker, BreakerPolicy, Turn};
 use crate::ewma::{Ewma, Millis};
 use crate::outcome::{OutcomeKind, RequestOutcome};
 
-/// When circuits open, and for how long.
-#[derive(Clone, Copy, Debug)]
-pub struct HealthPolicy {
-    /// Hard failures in a row that open the circuit.
-    pub failures_to_open: u32,
-    /// How long an open circuit stays open.
-    pub backoff: Backoff,
-}
-
-impl HealthPolicy {
-    /// A probe that has not been answered after this is taken for lost, and another may go.
-    pub const PROBE_LEASE_MS: Millis = 180_000;
-    /// How long a model is set aside when the server does not say.
-    const HOLD_MS: Millis = 1_000;
-    /// A missing model or a refused key changes by somebody's hand, not by waiting a second.
-    const LONG_HOLD_MS: Millis = 60_000;
-    /// The longest hold a server may ask for.
-    const MAX_HOLD_MS: Millis = 300_000;
-    /// Time constant of the averages.
-    const TAU_MS: f64 = 60_000.0;
-
-    fn hold_ms(kind: OutcomeKind, retry_after_s: Option<f64>) -> Millis {
-        let by_default = match kind {
-            OutcomeKind::Missing | OutcomeKind::Unauthorized => Self::LONG_HOLD_MS,
-            _ => Self::HOLD_MS,
-        };
-        match retry_after_s {
-            Some(seconds) if seconds >= 0.0 => ((seconds * 1000.0) as Millis).min(Self::MAX_HOLD_MS),
-            _ => by_default,
-        }
-    }
-}
-
-impl Default for HealthPolicy {
-    fn default() -> Self {
-        Self { failures_to_open: 5, backoff: Backoff::new(5_000, 300_000) }
-    }
-}
-
-/// The number of an attempt; later attempts have larger ones.
-pub type Attempt = u64;
-
-/// The breaker's state.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Circuit {
-    /// Requests pass.
-    Closed,
-    /// No request passes before `until`; `openings` counts how often it opened in a row.
-    Open {
-        /// When a probe may go.
-        until: Millis,
-        /// How often in a row.
-        openings: u32,
-    },
-    /// One probe may pass; `probe` is the one under way and when its lease ends.
-    HalfOpen {
-        /// The probe under way, if any.
-        probe: Option<(Attempt, Millis)>,
-        /// How often in a row it had opened.
-        openings: u32,
-    },
-}
+/// How long a model is set aside when the server does not say.
+const HOLD_MS: Millis = 1_000;
+/// A missing model or a refused key changes by somebody's hand, not by waiting a second.
+const LONG_HOLD_MS: Millis = 60_000;
+/// The longest hold a server may ask for.
+const MAX_HOLD_MS: Millis = 300_000;
 
 /// Why a model must be left alone, and until when.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -81,42 +25,33 @@ pub struct NotNow {
     pub held: Option<OutcomeKind>,
 }
 
+/// Something that whoever watches should be told of.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Alert {
+    /// The circuit opened or closed.
+    Circuit(Turn),
+    /// The model was set aside for what somebody must change: it is missing, or the key was refused.
+    SetAside(OutcomeKind),
+}
+
 /// The health of one model.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, Default)]
 pub struct ModelHealth {
-    circuit: Circuit,
-    /// Attempts begun before this one are too old to change the circuit.
-    epoch: Attempt,
+    breaker: Breaker,
     hold: Option<(OutcomeKind, Millis)>,
     successes: u64,
     failures: u64,
-    consecutive_failures: u32,
     last_success: Option<Millis>,
     ttft_ms: Ewma,
     tokens_per_sec: Ewma,
-}
-
-impl Default for ModelHealth {
-    fn default() -> Self {
-        Self {
-            circuit: Circuit::Closed,
-            epoch: 0,
-            hold: None,
-            successes: 0,
-            failures: 0,
-            consecutive_failures: 0,
-            last_success: None,
-            ttft_ms: Ewma::new(HealthPolicy::TAU_MS),
-            tokens_per_sec: Ewma::new(HealthPolicy::TAU_MS),
-        }
-    }
+    load_ms: Ewma,
 }
 
 impl ModelHealth {
     /// Whether nothing at all stands against the model, whatever the time: the common case.
     #[must_use]
     pub fn is_untroubled(&self) -> bool {
-        self.circuit == Circuit::Closed && self.hold.is_none()
+        self.breaker.is_closed() && self.hold.is_none()
     }
 
     /// Whether the model may be asked at `now`, and otherwise when. Changes nothing.
@@ -124,18 +59,9 @@ impl ModelHealth {
     /// # Errors
     /// [`NotNow`] while it is held, its circuit is open, or its probe is under way.
     pub fn check(&self, now: Millis) -> Result<(), NotNow> {
-        if let Some((kind, until)) = self.hold
-            && now < until
-        {
-            return Err(NotNow { until, held: Some(kind) });
-        }
-        match self.circuit {
-            Circuit::Open { until, .. } | Circuit::HalfOpen { probe: Some((_, until)), .. }
-                if now < until =>
-            {
-                Err(NotNow { until, held: None })
-            }
-            _ => Ok(()),
+        match self.hold {
+            Some((kind, until)) if now < until => Err(NotNow { until, held: Some(kind) }),
+            _ => self.breaker.check(now).map_err(|until| NotNow { until, held: None }),
         }
     }
 
@@ -146,13 +72,7 @@ impl ModelHealth {
     pub fn begin(&mut self, attempt: Attempt, now: Millis) -> Result<Attempt, NotNow> {
         self.check(now)?;
         self.hold = None;
-        match self.circuit {
-            Circuit::Closed => {}
-            Circuit::Open { openings, .. } | Circuit::HalfOpen { openings, .. } => {
-                let lease_ends = now.saturating_add(HealthPolicy::PROBE_LEASE_MS);
-                self.circuit = Circuit::HalfOpen { probe: Some((attempt, lease_ends)), openings };
-            }
-        }
+        self.breaker.begin(attempt, now).map_err(|until| NotNow { until, held: None })?;
         Ok(attempt)
     }
 
@@ -164,20 +84,43 @@ impl ModelHealth {
         &mut self,
         attempt: Option<Attempt>,
         outcome: &RequestOutcome,
-        policy: &HealthPolicy,
+        policy: &BreakerPolicy,
         now: Millis,
         chance: f64,
-    ) {
+    ) -> Option<Alert> {
         self.count(outcome, now);
-        let is_late = attempt.is_some_and(|number| number < self.epoch);
-        if outcome.kind.holds() && !is_late {
-            let until = now.saturating_add(HealthPolicy::hold_ms(outcome.kind, outcome.retry_after_s));
-            // Answers of requests sent together come in any order: the longest wait asked for is kept.
-            if self.hold.is_none_or(|(_, held_until)| held_until <= until) {
-                self.hold = Some((outcome.kind, until));
-            }
+        let is_late = self.breaker.is_late(attempt);
+        let set_aside = if is_late { None } else { self.hold(outcome, now) };
+        let turn = self.breaker.record(attempt, outcome.kind.of_model(), policy, now, chance);
+        turn.map(Alert::Circuit).or(set_aside)
+    }
+
+    /// Takes note of how long loading the model took.
+    pub fn record_load(&mut self, load_ms: f64, now: Millis) {
+        self.load_ms.add(load_ms, now);
+    }
+
+    /// An active check saw the model's server answer: a probe may go at once.
+    pub fn bring_forward(&mut self, now: Millis) {
+        self.breaker.bring_forward(now);
+    }
+
+    fn hold(&mut self, outcome: &RequestOutcome, now: Millis) -> Option<Alert> {
+        if !outcome.kind.holds() {
+            return None;
         }
-        self.turn(attempt, is_late, outcome.kind, policy, now, chance);
+        let needs_somebody = matches!(outcome.kind, OutcomeKind::Missing | OutcomeKind::Unauthorized);
+        let until = now.saturating_add(match outcome.retry_after_s {
+            Some(seconds) if seconds >= 0.0 => ((seconds * 1000.0) as Millis).min(MAX_HOLD_MS),
+            _ if needs_somebody => LONG_HOLD_MS,
+            _ => HOLD_MS,
+        });
+        let is_news = self.hold.is_none_or(|(kind, _)| kind != outcome.kind);
+        // Answers of requests sent together come in any order: the longest wait asked for is kept.
+        if self.hold.is_none_or(|(_, held_until)| held_until <= until) {
+            self.hold = Some((outcome.kind, until));
+        }
+        (needs_somebody && is_news).then_some(Alert::SetAside(outcome.kind))
     }
 
     fn count(&mut self, outcome: &RequestOutcome, now: Millis) {
@@ -199,75 +142,10 @@ impl ModelHealth {
         }
     }
 
-    fn turn(
-        &mut self,
-        attempt: Option<Attempt>,
-        is_late: bool,
-        kind: OutcomeKind,
-        policy: &HealthPolicy,
-        now: Millis,
-        chance: f64,
-    ) {
-        match self.circuit {
-            Circuit::Closed if is_late => {}
-            Circuit::Closed if kind == OutcomeKind::Success => self.consecutive_failures = 0,
-            Circuit::Closed if kind.is_hard() => {
-                self.consecutive_failures = self.consecutive_failures.saturating_add(1);
-                if self.consecutive_failures >= policy.failures_to_open {
-                    self.open(attempt, 0, policy, now, chance);
-                }
-            }
-            Circuit::Closed => {}
-            Circuit::Open { until, openings } => {
-                // Only who came without `begin` can answer for an open circuit, and only when it is due.
-                if attempt.is_none() && now >= until {
-                    self.settle(None, openings, kind, policy, now, chance);
-                }
-            }
-            Circuit::HalfOpen { probe, openings } => {
-                // Without a probe under way every attempt known by number began before the circuit opened.
-                let is_probes_own =
-                    attempt.is_none_or(|ours| probe.is_some_and(|(number, _)| number == ours));
-                if is_probes_own {
-                    self.settle(attempt, openings, kind, policy, now, chance);
-                }
-            }
-        }
-    }
-
-    /// The probe is answered: close, open for longer, or free the place for another probe.
-    fn settle(
-        &mut self,
-        attempt: Option<Attempt>,
-        openings: u32,
-        kind: OutcomeKind,
-        policy: &HealthPolicy,
-        now: Millis,
-        chance: f64,
-    ) {
-        if kind == OutcomeKind::Success {
-            self.circuit = Circuit::Closed;
-            self.consecutive_failures = 0;
-            self.epoch = attempt.map_or(self.epoch, |number| self.epoch.max(number));
-        } else if kind.is_hard() {
-            self.consecutive_failures = self.consecutive_failures.saturating_add(1);
-            self.open(attempt, openings.saturating_add(1), policy, now, chance);
-        } else {
-            self.circuit = Circuit::HalfOpen { probe: None, openings };
-        }
-    }
-
-    fn open(
-        &mut self,
-        attempt: Option<Attempt>,
-        openings: u32,
-        policy: &HealthPolicy,
-        now: Millis,
-        chance: f64,
-    ) {
-        let until = now.saturating_add(policy.backoff.delay_ms(openings, chance));
-        self.circuit = Circuit::Open { until, openings };
-        self.epoch = attempt.map_or(self.epoch, |number| self.epoch.max(number.saturating_add(1)));
+    /// The time to the first token to be expected at `now`: what was seen, or `usual` once that is long ago.
+    #[must_use]
+    pub fn expected_ttft_ms(&self, usual_ms: f64, now: Millis) -> f64 {
+        self.ttft_ms.toward(usual_ms, now)
     }
 
     /// What an observer may know at `now`.
@@ -275,19 +153,15 @@ impl ModelHealth {
     pub fn snapshot(&self, now: Millis) -> HealthSnapshot {
         let not_now = self.check(now).err();
         HealthSnapshot {
-            // An open circuit whose time is over is half-open for whoever looks.
-            state: match self.circuit {
-                Circuit::Closed => "closed",
-                Circuit::Open { until, .. } if now < until => "open",
-                Circuit::Open { .. } | Circuit::HalfOpen { .. } => "half_open",
-            },
+            state: self.breaker.state(now).short(),
             held: not_now.and_then(|reason| reason.held),
             available: not_now.is_none(),
             successes: self.successes,
             failures: self.failures,
-            consecutive_failures: self.consecutive_failures,
-            ttft_ms: self.ttft_ms.value(),
-            tokens_per_sec: self.tokens_per_sec.value(),
+            consecutive_failures: self.breaker.failures_in_row(),
+            ttft_ms: self.ttft_ms.value(now),
+            tokens_per_sec: self.tokens_per_sec.value(now),
+            load_ms: self.load_ms.value(now),
             retry_in_ms: not_now.map(|reason| reason.until.saturating_sub(now)),
             since_last_success_ms: self.last_success.map(|then| now.saturating_sub(then)),
         }
@@ -313,6 +187,8 @@ pub struct HealthSnapshot {
     pub ttft_ms: Option<f64>,
     /// Average speed after the first token.
     pub tokens_per_sec: Option<f64>,
+    /// Average time that loading took.
+    pub load_ms: Option<f64>,
     /// When it may be asked again.
     pub retry_in_ms: Option<Millis>,
     /// How long ago it last answered well.
@@ -321,13 +197,13 @@ pub struct HealthSnapshot {
 
 #[cfg(test)]
 mod tests {
-    use super::{HealthPolicy, ModelHealth, OutcomeKind, RequestOutcome};
+    use super::{Alert, BreakerPolicy, ModelHealth, OutcomeKind, RequestOutcome, Turn};
 
     fn ended(kind: OutcomeKind) -> RequestOutcome {
         RequestOutcome { kind, ttft_ms: None, duration_ms: None, tokens: None, retry_after_s: None }
     }
 
-    fn broken(policy: &HealthPolicy) -> ModelHealth {
+    fn broken(policy: &BreakerPolicy) -> ModelHealth {
         let mut health = ModelHealth::default();
         for attempt in 1..=5 {
             health.begin(attempt, 0).unwrap();
@@ -338,7 +214,7 @@ mod tests {
 
     #[test]
     fn five_hard_failures_in_a_row_open_and_a_success_between_them_starts_anew() {
-        let policy = HealthPolicy::default();
+        let policy = BreakerPolicy::default();
         let mut health = ModelHealth::default();
         for kind in [OutcomeKind::Connect, OutcomeKind::Timeout, OutcomeKind::Empty, OutcomeKind::Reset] {
             health.record(None, &ended(kind), &policy, 0, 0.0);
@@ -355,7 +231,7 @@ mod tests {
 
     #[test]
     fn what_the_caller_did_never_counts() {
-        let policy = HealthPolicy::default();
+        let policy = BreakerPolicy::default();
         let mut health = ModelHealth::default();
         for _ in 0..100 {
             health.record(None, &ended(OutcomeKind::Cancelled), &policy, 0, 0.0);
@@ -367,7 +243,7 @@ mod tests {
 
     #[test]
     fn exactly_one_probe_passes_and_decides() {
-        let policy = HealthPolicy::default();
+        let policy = BreakerPolicy::default();
         let mut health = broken(&policy);
         assert!(health.begin(6, 4_999).is_err());
         assert_eq!(health.begin(7, 5_000), Ok(7));
@@ -391,13 +267,13 @@ mod tests {
 
     #[test]
     fn a_cancelled_probe_frees_its_place_and_a_lost_one_expires() {
-        let policy = HealthPolicy::default();
+        let policy = BreakerPolicy::default();
         let mut health = broken(&policy);
         health.begin(6, 5_000).unwrap();
         health.record(Some(6), &ended(OutcomeKind::Cancelled), &policy, 5_001, 0.0);
         assert_eq!(health.begin(7, 5_001), Ok(7));
-        assert!(health.begin(8, 5_001 + HealthPolicy::PROBE_LEASE_MS - 1).is_err());
-        assert_eq!(health.begin(9, 5_001 + HealthPolicy::PROBE_LEASE_MS), Ok(9));
+        assert!(health.begin(8, 5_001 + BreakerPolicy::PROBE_LEASE_MS - 1).is_err());
+        assert_eq!(health.begin(9, 5_001 + BreakerPolicy::PROBE_LEASE_MS), Ok(9));
         health.record(Some(7), &ended(OutcomeKind::Success), &policy, 200_000, 0.0);
         assert_eq!(health.snapshot(200_000).state, "half_open", "the lost probe's answer comes too late");
         health.record(Some(9), &ended(OutcomeKind::Cancelled), &policy, 200_001, 0.0);
@@ -411,7 +287,7 @@ mod tests {
 
     #[test]
     fn a_server_that_asks_for_time_gets_it() {
-        let policy = HealthPolicy::default();
+        let policy = BreakerPolicy::default();
         for (retry_after_s, wait_ms) in [
             (None, 1_000),
             (Some(7.0), 7_000),
@@ -428,6 +304,38 @@ mod tests {
     }
 
     #[test]
+    fn what_changes_is_returned_once() {
+        let policy = BreakerPolicy::default();
+        let mut health = ModelHealth::default();
+        let mut record = |attempt, kind, now| health.record(attempt, &ended(kind), &policy, now, 1.0);
+        for _ in 0..4 {
+            assert_eq!(record(None, OutcomeKind::Timeout, 0), None);
+        }
+        let opened = Some(Alert::Circuit(Turn::Opened { until: 5_000 }));
+        assert_eq!(record(None, OutcomeKind::Timeout, 0), opened);
+        assert_eq!(record(None, OutcomeKind::Timeout, 1), None, "nobody may come yet");
+        assert_eq!(record(None, OutcomeKind::Success, 5_000), Some(Alert::Circuit(Turn::Closed)));
+        assert_eq!(
+            record(None, OutcomeKind::Unauthorized, 0),
+            Some(Alert::SetAside(OutcomeKind::Unauthorized))
+        );
+        assert_eq!(record(None, OutcomeKind::Unauthorized, 1), None);
+        assert_eq!(record(None, OutcomeKind::Busy, 1), None);
+    }
+
+    #[test]
+    fn what_was_seen_long_ago_is_expected_no_more() {
+        let mut health = ModelHealth::default();
+        let outcome = RequestOutcome { ttft_ms: Some(4_000.0), ..ended(OutcomeKind::Success) };
+        health.record(None, &outcome, &BreakerPolicy::default(), 0, 0.0);
+        health.record_load(9_000.0, 0);
+        assert_eq!(health.snapshot(0).load_ms, Some(9_000.0));
+        assert!((health.expected_ttft_ms(500.0, 0) - 4_000.0).abs() < 1e-6);
+        assert!((health.expected_ttft_ms(500.0, 3_600_000 * 5) - 500.0).abs() < 1.0);
+        assert_eq!(health.snapshot(3_600_000 * 5).ttft_ms, None);
+    }
+
+    #[test]
     fn speed_leaves_the_first_token_out() {
         let mut health = ModelHealth::default();
         let outcome = RequestOutcome {
@@ -437,7 +345,7 @@ mod tests {
             tokens: Some(101),
             retry_after_s: None,
         };
-        health.record(None, &outcome, &HealthPolicy::default(), 10, 0.0);
+        health.record(None, &outcome, &BreakerPolicy::default(), 10, 0.0);
         let seen = health.snapshot(40);
         assert_eq!((seen.ttft_ms, seen.tokens_per_sec), (Some(500.0), Some(100.0)));
         assert_eq!((seen.successes, seen.since_last_success_ms), (1, Some(30)));

@@ -1,28 +1,45 @@
 //! The decisions of modelway: pure functions over a snapshot. No clock, no chance, no I/O: time comes
 //! in as `now`, chance as a number, and what a change causes is returned.
 
+pub mod admit;
 pub mod backoff;
+pub mod breaker;
+pub mod budget;
 pub mod classify;
 pub mod ewma;
 pub mod exact;
+pub mod fair;
 pub mod fallback;
 pub mod health;
 pub mod learn;
+pub mod limits;
 pub mod model_set;
 pub mod named;
 pub mod outcome;
+mod pace;
 pub mod profile;
+pub mod quota;
+mod ranked;
+pub mod rate;
 pub mod reason;
 pub mod request;
 pub mod router;
 pub mod select;
+pub mod semaphore;
 pub mod table;
 pub mod task;
+pub mod ticket;
+mod turns;
+pub mod users;
+pub mod vram;
+mod window;
 
+pub use admit::Admission;
+pub use breaker::BreakerPolicy;
 pub use classify::{Basis, Classify, Evidence, Keywords, Reading, TrainedClassifier};
 pub use ewma::Millis;
-pub use health::{HealthPolicy, HealthSnapshot, ModelHealth, NotNow};
-pub use outcome::{OutcomeKind, RequestOutcome};
+pub use health::{Alert, HealthSnapshot, ModelHealth, NotNow};
+pub use outcome::{OutcomeKind, RequestOutcome, Verdict};
 pub use profile::{
     CapabilitySet, CostTier, LatencyClass, LicenseTier, Locality, ModelCapability, ModelProfile,
 };
@@ -30,5 +47,7 @@ pub use reason::{Rejection, SelectionReason};
 pub use request::Request;
 pub use router::{HealthKey, Router};
 pub use select::{Decision, SelectError};
+pub use semaphore::WeightedSemaphore;
 pub use table::{BuildError, RoutingTable, Settings};
 pub use task::{TaskClass, TaskSet};
+pub use ticket::{Granted, Ticket};

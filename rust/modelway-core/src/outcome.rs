@@ -36,20 +36,61 @@ named_enum! {
     }
 }
 
+/// What an outcome says of whoever answered, or should have.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Verdict {
+    /// It works.
+    Good,
+    /// A hard failure: enough of them in a row open the circuit.
+    Hard,
+    /// It works but has too much to do: counts in the rate of success alone.
+    Busy,
+    /// Nothing.
+    Nothing,
+}
+
 impl OutcomeKind {
-    /// Whether it counts as a hard failure.
+    /// What it says of the model.
+    #[must_use]
+    pub const fn of_model(self) -> Verdict {
+        match self {
+            Self::Success => Verdict::Good,
+            Self::Connect
+            | Self::Reset
+            | Self::Timeout
+            | Self::ServerError
+            | Self::Malformed
+            | Self::Empty
+            | Self::Interrupted => Verdict::Hard,
+            Self::RateLimited | Self::Busy => Verdict::Busy,
+            Self::Missing | Self::Unauthorized | Self::Rejected | Self::Cancelled => Verdict::Nothing,
+        }
+    }
+
+    /// What it says of the backend, of which only the connection is judged: who answers at all is there, and
+    /// silence may be the model's.
+    #[must_use]
+    pub const fn of_backend(self) -> Verdict {
+        match self {
+            Self::Connect => Verdict::Hard,
+            Self::Reset | Self::Timeout | Self::Cancelled => Verdict::Nothing,
+            Self::Success
+            | Self::ServerError
+            | Self::Malformed
+            | Self::Empty
+            | Self::Interrupted
+            | Self::RateLimited
+            | Self::Busy
+            | Self::Missing
+            | Self::Unauthorized
+            | Self::Rejected => Verdict::Good,
+        }
+    }
+
+    /// Whether it counts as a hard failure of the model.
     #[must_use]
     pub const fn is_hard(self) -> bool {
-        matches!(
-            self,
-            Self::Connect
-                | Self::Reset
-                | Self::Timeout
-                | Self::ServerError
-                | Self::Malformed
-                | Self::Empty
-                | Self::Interrupted
-        )
+        matches!(self.of_model(), Verdict::Hard)
     }
 
     /// Whether the model is set aside for a time although its circuit stays as it is.

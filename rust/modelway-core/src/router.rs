@@ -6,9 +6,10 @@
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
+use crate::breaker::{Attempt, BreakerPolicy};
 use crate::classify::{Evidence, Reading};
 use crate::ewma::Millis;
-use crate::health::{Attempt, HealthPolicy, HealthSnapshot, ModelHealth, NotNow};
+use crate::health::{Alert, HealthSnapshot, ModelHealth, NotNow};
 use crate::model_set::ModelSet;
 use crate::outcome::RequestOutcome;
 use crate::request::Request;
@@ -28,7 +29,7 @@ pub struct Router {
 #[derive(Debug)]
 struct State {
     table: Arc<RoutingTable>,
-    policy: HealthPolicy,
+    policy: BreakerPolicy,
     health: Vec<ModelHealth>,
     /// For each model of the table its place in `health`.
     keys: Vec<HealthKey>,
@@ -44,7 +45,7 @@ impl Router {
     ///
     /// # Errors
     /// Everything that is wrong with the settings.
-    pub fn new(settings: Settings, policy: HealthPolicy) -> Result<Self, Vec<BuildError>> {
+    pub fn new(settings: Settings, policy: BreakerPolicy) -> Result<Self, Vec<BuildError>> {
         let mut state = State {
             table: Arc::new(RoutingTable::build(settings)?),
             policy,
@@ -68,7 +69,7 @@ impl Router {
     ///
     /// # Errors
     /// Everything that is wrong with the settings; then nothing has changed.
-    pub fn replace(&self, settings: Settings, policy: HealthPolicy) -> Result<(), Vec<BuildError>> {
+    pub fn replace(&self, settings: Settings, policy: BreakerPolicy) -> Result<(), Vec<BuildError>> {
         let table = Arc::new(RoutingTable::build(settings)?);
         let mut state = self.lock();
         state.table = table;
@@ -129,7 +130,8 @@ impl Router {
         Ok(begun)
     }
 
-    /// Takes note of how a request ended. `chance` in [0, 1) jitters the backoff.
+    /// Takes note of how a request ended, and returns what somebody should be told of. `chance` in [0, 1)
+    /// jitters the backoff.
     pub fn record(
         &self,
         model: HealthKey,
@@ -137,8 +139,8 @@ impl Router {
         outcome: &RequestOutcome,
         now: Millis,
         chance: f64,
-    ) {
-        self.lock().change(model, |health, policy| health.record(attempt, outcome, policy, now, chance));
+    ) -> Option<Alert> {
+        self.lock().change(model, |health, policy| health.record(attempt, outcome, policy, now, chance))
     }
 
     /// A model's health as of `now`.
@@ -163,7 +165,7 @@ impl State {
             .collect();
     }
 
-    fn change<R>(&mut self, model: HealthKey, act: impl FnOnce(&mut ModelHealth, &HealthPolicy) -> R) -> R {
+    fn change<R>(&mut self, model: HealthKey, act: impl FnOnce(&mut ModelHealth, &BreakerPolicy) -> R) -> R {
         let health = &mut self.health[model.0];
         let was_troubled = !health.is_untroubled();
         let answer = act(health, &self.policy);

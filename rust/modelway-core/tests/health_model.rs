@@ -5,7 +5,7 @@
 
 mod support;
 
-use modelway_core::{HealthPolicy, Millis, ModelHealth, OutcomeKind, RequestOutcome};
+use modelway_core::{BreakerPolicy, Millis, ModelHealth, OutcomeKind, RequestOutcome};
 use proptest::prelude::*;
 use support::cases;
 
@@ -25,8 +25,9 @@ enum Step {
 fn step() -> impl Strategy<Value = Step> {
     let kind = || {
         prop_oneof![
-            4 => Just(OutcomeKind::Connect),
-            2 => Just(OutcomeKind::Success),
+            3 => Just(OutcomeKind::Connect),
+            3 => Just(OutcomeKind::Success),
+            1 => Just(OutcomeKind::Busy),
             2 => proptest::sample::select(OutcomeKind::ALL),
         ]
     };
@@ -54,6 +55,8 @@ struct Rules {
     /// While broken: who probes, and until when it is waited for.
     probe: Option<(u64, Millis)>,
     failures_in_row: u32,
+    /// While whole: when each outcome that counts came, and whether it was good.
+    recent: Vec<(Millis, bool)>,
     /// What began before this says nothing of the present state.
     oldest_heard: u64,
     held_until: Millis,
@@ -70,7 +73,7 @@ impl Rules {
         self.running.push(self.newest);
         self.held_until = 0;
         if self.is_broken {
-            self.probe = Some((self.newest, self.now + HealthPolicy::PROBE_LEASE_MS));
+            self.probe = Some((self.newest, self.now + BreakerPolicy::PROBE_LEASE_MS));
         }
     }
 
@@ -89,6 +92,7 @@ impl Rules {
                 self.probe = None;
                 if kind == OutcomeKind::Success {
                     (self.is_broken, self.failures_in_row) = (false, 0);
+                    self.recent.clear();
                     self.oldest_heard = self.oldest_heard.max(attempt.unwrap_or(0));
                 } else if kind.is_hard() {
                     self.openings += 1;
@@ -96,16 +100,32 @@ impl Rules {
                 }
             }
         } else if !is_late {
-            if kind == OutcomeKind::Success {
+            let is_good = kind == OutcomeKind::Success;
+            let is_busy = matches!(kind, OutcomeKind::RateLimited | OutcomeKind::Busy);
+            if is_good {
                 self.failures_in_row = 0;
             } else if kind.is_hard() {
                 self.failures_in_row += 1;
-                if self.failures_in_row >= 5 {
+            }
+            if is_good || is_busy || kind.is_hard() {
+                self.recent.push((self.now, is_good));
+                if (kind.is_hard() && self.failures_in_row >= 5) || (!is_good && self.is_rate_low()) {
                     (self.is_broken, self.openings) = (true, 0);
                     self.open(attempt);
                 }
             }
         }
+    }
+
+    /// Of at least twenty outcomes in the present 3 s and the nine before fewer than 80 % were good.
+    fn is_rate_low(&self) -> bool {
+        let seen: Vec<bool> = self
+            .recent
+            .iter()
+            .filter(|(then, _)| then / 3_000 + 10 > self.now / 3_000)
+            .map(|(_, is_good)| *is_good)
+            .collect();
+        seen.len() >= 20 && seen.iter().filter(|is_good| **is_good).count() * 5 < seen.len() * 4
     }
 
     /// With no chance the delay is half of 5 s doubled for each opening, and of at most 300 s.
@@ -121,11 +141,11 @@ fn ended(kind: OutcomeKind) -> RequestOutcome {
 }
 
 proptest! {
-    #![proptest_config(cases(2_000))]
+    #![proptest_config(cases(1_000))]
 
     #[test]
-    fn health_does_what_the_rules_say(steps in proptest::collection::vec(step(), 1..80)) {
-        let policy = HealthPolicy::default();
+    fn health_does_what_the_rules_say(steps in proptest::collection::vec(step(), 1..200)) {
+        let policy = BreakerPolicy::default();
         let mut health = ModelHealth::default();
         let mut rules = Rules::default();
         for step in steps {
@@ -167,7 +187,7 @@ proptest! {
     ) {
         let mut health = ModelHealth::default();
         for kind in &kinds {
-            health.record(None, &ended(*kind), &HealthPolicy::default(), 0, 0.0);
+            health.record(None, &ended(*kind), &BreakerPolicy::default(), 0, 0.0);
         }
         let count = |wanted: &dyn Fn(&OutcomeKind) -> bool| kinds.iter().filter(|kind| wanted(kind)).count() as u64;
         let seen = health.snapshot(0);

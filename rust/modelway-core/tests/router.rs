@@ -4,12 +4,14 @@
 
 mod support;
 
-use modelway_core::{HealthPolicy, OutcomeKind, Request, RequestOutcome, Router, SelectionReason, TaskClass};
+use modelway_core::{
+    BreakerPolicy, OutcomeKind, Request, RequestOutcome, Router, SelectionReason, TaskClass,
+};
 use serde_json::json;
 use support::{ids, settings};
 
 fn router(row: &serde_json::Value) -> Router {
-    Router::new(settings(row), HealthPolicy::default()).unwrap()
+    Router::new(settings(row), BreakerPolicy::default()).unwrap()
 }
 
 fn break_down(router: &Router, name: &str) {
@@ -25,7 +27,7 @@ fn break_down(router: &Router, name: &str) {
 fn a_decision_keeps_the_table_it_was_made_from() {
     let router = router(&json!({"models": ["a", "b"], "defaults": {"general": "a"}}));
     let decision = router.select(&Request::default(), || 0).unwrap();
-    router.replace(settings(&json!({"models": ["z"]})), HealthPolicy::default()).unwrap();
+    router.replace(settings(&json!({"models": ["z"]})), BreakerPolicy::default()).unwrap();
     assert_eq!(decision.model().model_id, "a");
     assert_eq!(ids(decision.table(), decision.chain()), ["b"]);
     assert_eq!(decision.reason(), SelectionReason::Default);
@@ -38,10 +40,10 @@ fn health_stays_with_the_id_and_is_found_by_every_name_in_force() {
     let state = |name: &str| router.health(router.health_key(name).unwrap(), 0).state;
     assert_eq!((state("a"), state("first"), state("b")), ("open", "open", "closed"));
     let renamed = settings(&json!({"models": [{"id": "new", "aliases": ["a"]}]}));
-    router.replace(renamed, HealthPolicy::default()).unwrap();
+    router.replace(renamed, BreakerPolicy::default()).unwrap();
     assert_eq!((state("a"), state("new"), state("b")), ("closed", "closed", "closed"));
     assert!(router.health_key("first").is_none());
-    router.replace(settings(&json!({"models": ["a"]})), HealthPolicy::default()).unwrap();
+    router.replace(settings(&json!({"models": ["a"]})), BreakerPolicy::default()).unwrap();
     assert_eq!(state("a"), "open");
 }
 

@@ -7,7 +7,7 @@ mod support;
 use modelway_core::classify::{READABLE, is_background, own_words};
 use modelway_core::request::{Message, Role, digest};
 use modelway_core::{
-    Classify, HealthPolicy, OutcomeKind, Reading, Request, RequestOutcome, Router, RoutingTable, SelectError,
+    BreakerPolicy, Classify, OutcomeKind, Reading, Request, RequestOutcome, Router, RoutingTable, SelectError,
 };
 use serde_json::Value;
 use support::{all_hold, classifier, ids, plain, settings, strings, task};
@@ -29,7 +29,7 @@ fn above(reading: &Reading, name: &str) -> usize {
 fn selection() {
     let classifier = classifier();
     let models = settings(&serde_json::json!({"models": ["only"]}));
-    let router = Router::new(models, HealthPolicy::default()).unwrap();
+    let router = Router::new(models, BreakerPolicy::default()).unwrap();
     all_hold("selection", |row| {
         let text = row["text"].as_str().unwrap();
         let reading = classifier.read(text);
@@ -90,7 +90,7 @@ fn chains() {
 fn decisions() {
     all_hold("decisions", |row| {
         let router =
-            Router::new(settings(row), HealthPolicy::default()).map_err(|errors| format!("{errors:?}"))?;
+            Router::new(settings(row), BreakerPolicy::default()).map_err(|errors| format!("{errors:?}"))?;
         for name in strings(&row["down"]) {
             let key = router.health_key(&name).ok_or_else(|| format!("no model {name}"))?;
             let outcome = RequestOutcome {

@@ -2,7 +2,7 @@
 
 use modelway_core::backoff::Backoff;
 use modelway_core::{
-    CostTier, HealthPolicy, Keywords, LicenseTier, Locality, ModelCapability, ModelProfile, Settings,
+    BreakerPolicy, CostTier, Keywords, LicenseTier, Locality, ModelCapability, ModelProfile, Settings,
     TaskClass,
 };
 use pyo3::exceptions::PyValueError;
@@ -74,7 +74,7 @@ impl RawModel {
 }
 
 /// The core's settings and health policy from Python's dict.
-pub(crate) fn read(raw: &Bound<'_, PyAny>) -> PyResult<(Settings, HealthPolicy)> {
+pub(crate) fn read(raw: &Bound<'_, PyAny>) -> PyResult<(Settings, BreakerPolicy)> {
     let raw: RawSettings = raw.extract()?;
     let by_task = |name: &str| known(TaskClass::parse, name);
     let settings = Settings {
@@ -99,9 +99,10 @@ pub(crate) fn read(raw: &Bound<'_, PyAny>) -> PyResult<(Settings, HealthPolicy)>
             .map(|(task, share)| Ok((by_task(&task)?, share)))
             .collect::<PyResult<_>>()?,
     };
-    let policy = HealthPolicy {
+    let policy = BreakerPolicy {
         failures_to_open: raw.failures_to_open,
         backoff: Backoff::new(raw.backoff_ms, raw.max_backoff_ms),
+        ..BreakerPolicy::default()
     };
     Ok((settings, policy))
 }

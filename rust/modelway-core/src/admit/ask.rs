@@ -1,0 +1,146 @@
+//! What is asked of the admission, and what it answers.
+
+use smallvec::SmallVec;
+
+use crate::budget::RetryPolicy;
+use crate::ewma::Millis;
+use crate::fair::{Place, Share};
+use crate::limits::{Exceeded, Limits, Unit};
+use crate::rate::Excess;
+use crate::ticket::{Granted, Ticket};
+use crate::users::Overdrawn;
+use crate::vram::{Evicted, ModelNumber};
+
+/// A backend, in the order of [`Admission::add_backend`].
+pub type BackendNumber = usize;
+
+/// What one model may use. By default nothing is limited.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct ModelResources {
+    /// Requests at once; `None`: any number.
+    pub max_concurrent: Option<u32>,
+    /// Bytes that it takes while resident; none for a model that runs elsewhere.
+    pub memory_bytes: u64,
+    /// Its rates.
+    pub limits: Limits,
+}
+
+/// What one backend offers.
+#[derive(Clone, Copy, Debug)]
+pub struct BackendResources {
+    /// Bytes for resident models; `None`: not known, not limited.
+    pub memory_bytes: Option<u64>,
+    /// Requests that may wait for its models.
+    pub max_waiting: usize,
+    /// Rates of all its models together.
+    pub limits: Limits,
+    /// Its retries.
+    pub retries: RetryPolicy,
+}
+
+impl Default for BackendResources {
+    fn default() -> Self {
+        Self {
+            memory_bytes: None,
+            max_waiting: 512,
+            limits: Limits::default(),
+            retries: RetryPolicy::default(),
+        }
+    }
+}
+
+/// One request that wants to be admitted.
+#[derive(Clone, Copy, Debug)]
+pub struct Ask {
+    /// The model it is for.
+    pub model: ModelNumber,
+    /// Who asks.
+    pub share: Share,
+    /// Tokens that it is thought to read and write.
+    pub tokens: u64,
+    /// Until when it must have been admitted; `None`: it waits as long as it takes.
+    pub deadline: Option<Millis>,
+    /// Whether it repeats one that failed.
+    pub is_retry: bool,
+}
+
+/// What became of it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Answer {
+    /// It holds all that it needs.
+    Admitted(Ticket),
+    /// It waits at this place; the effects of a later call grant it.
+    Queued(Ticket, Place),
+    /// Nothing was taken.
+    Refused(Refusal),
+}
+
+/// Why a request is not admitted, and when it may be.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Refusal {
+    /// The reason.
+    pub why: Why,
+    /// When to come back; `None`: never.
+    pub when: Option<Millis>,
+}
+
+/// What refuses a request.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Why {
+    /// The user's rate.
+    UserRate(Unit),
+    /// The user's quota.
+    UserQuota(Unit),
+    /// More users than can be kept apart.
+    TooManyUsers,
+    /// A rate that could never let it pass.
+    Rate(Unit),
+    /// The model is larger than its backend's memory.
+    Memory,
+    /// The backend's budget for retries.
+    Retries,
+    /// As many wait as may.
+    QueueFull,
+    /// It would be admitted after its deadline.
+    Deadline,
+}
+
+/// What a change caused.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[must_use = "granted tickets go on, refused ones must be told, evicted models unloaded"]
+pub struct Effects {
+    /// They hold all that they need.
+    pub granted: Granted,
+    /// They waited for what can't be any more; they are known no more.
+    pub refused: SmallVec<[(Ticket, Refusal); 1]>,
+    /// Their memory was given to others: they must be unloaded first.
+    pub evicted: Evicted,
+}
+
+/// How busy a model is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Load {
+    /// Requests that hold a slot.
+    pub running: u32,
+    /// Requests that wait.
+    pub waiting: usize,
+    /// How long a newcomer would wait, if anybody does; `None` before anybody was served.
+    pub wait_ms: Option<Millis>,
+}
+
+impl From<Overdrawn> for Refusal {
+    fn from(why: Overdrawn) -> Self {
+        let of = |why: fn(Unit) -> Why, Exceeded { unit, excess }| Refusal {
+            why: why(unit),
+            when: match excess {
+                Excess::Until(when) => Some(when),
+                Excess::Never => None,
+            },
+        };
+        match why {
+            Overdrawn::Rate(exceeded) => of(Why::UserRate, exceeded),
+            Overdrawn::Quota(exceeded) => of(Why::UserQuota, exceeded),
+            Overdrawn::TooManyUsers(when) => Refusal { why: Why::TooManyUsers, when: Some(when) },
+        }
+    }
+}

@@ -1,0 +1,194 @@
+//! Who goes next: looks at the first request of each model that a change may have made room for.
+
+use std::collections::VecDeque;
+
+use super::ask::{Effects, ModelResources, Refusal, Why};
+use super::shared::Kept;
+use super::{Admission, Backend, Entry, Model, State};
+use crate::ewma::Millis;
+use crate::limits::{Exceeded, Unit};
+use crate::rate::Excess;
+use crate::ticket::Ticket;
+use crate::vram::ModelNumber;
+
+/// What keeps a model's first request, in the order in which it is looked at.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Keeper {
+    Slot,
+    ModelRate(Exceeded),
+    Memory,
+    BackendRate(Kept),
+    CommonRate(Kept),
+}
+
+/// Models to be looked at.
+pub(super) type Work = VecDeque<ModelNumber>;
+
+/// What a request took besides a slot and its part of the rates.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Taken {
+    pub(super) is_pinned: bool,
+    /// Its model had waited for room: now others may find some.
+    had_claim: bool,
+}
+
+impl Admission {
+    pub(super) fn settled(&mut self, work: impl IntoIterator<Item = ModelNumber>, now: Millis) -> Effects {
+        let mut effects = Effects::default();
+        self.settle(work, now, &mut effects);
+        effects
+    }
+
+    /// Lets go on whoever may, of these models and of those for whom that makes room. It ends: a model is
+    /// looked at again only when one has gone or has left a line, and joins a line only when looked at.
+    pub(super) fn settle(
+        &mut self,
+        work: impl IntoIterator<Item = ModelNumber>,
+        now: Millis,
+        effects: &mut Effects,
+    ) {
+        let mut work: Work = work.into_iter().collect();
+        while let Some(number) = work.pop_front() {
+            loop {
+                let Some((_, ticket)) = self.models[number].queue.first() else {
+                    self.stand(number, None, &mut work);
+                    break;
+                };
+                let tokens = self.requests.get(ticket).map_or(0, |entry| entry.tokens);
+                if let Some(why) = self.never(number, tokens) {
+                    self.refuse_first(number, ticket, why, now, effects);
+                    continue;
+                }
+                match self.take(number, tokens, now, effects) {
+                    Ok(Taken { is_pinned, had_claim }) => {
+                        self.models[number].queue.pop(now);
+                        self.backends[self.models[number].backend].waiting -= 1;
+                        if let Some(entry) = self.requests.get_mut(ticket) {
+                            entry.state = State::Running { is_pinned };
+                        }
+                        effects.granted.push(ticket);
+                        if had_claim {
+                            work.extend(self.backends[self.models[number].backend].residency.claimants());
+                        }
+                        self.stand(number, None, &mut work);
+                    }
+                    Err(keeper) => {
+                        self.stand(number, Some((keeper, ticket)), &mut work);
+                        break;
+                    }
+                }
+            }
+        }
+    }
+
+    /// Puts a model into the lines of what keeps its first request, and out of all others.
+    fn stand(&mut self, number: ModelNumber, kept: Option<(Keeper, Ticket)>, work: &mut Work) {
+        let model = &mut self.models[number];
+        let backend = &mut self.backends[model.backend];
+        let keeper = kept.map(|(keeper, _)| keeper);
+        let due = match keeper {
+            Some(
+                Keeper::ModelRate(exceeded)
+                | Keeper::BackendRate(Kept::Exceeded(exceeded))
+                | Keeper::CommonRate(Kept::Exceeded(exceeded)),
+            ) => match exceeded.excess {
+                Excess::Until(due) => Some(due),
+                Excess::Never => None,
+            },
+            _ => None,
+        };
+        if model.timer != due {
+            model.timer.map(|old| self.timers.remove(&(old, number)));
+            model.timer = due;
+            self.timers.extend(due.map(|due| (due, number)));
+        }
+        match keeper {
+            Some(Keeper::Memory) => backend.residency.claim(number, model.resources.memory_bytes),
+            // Room that it has found stays its own while it waits for a rate.
+            Some(Keeper::BackendRate(_) | Keeper::CommonRate(_)) => {}
+            None | Some(Keeper::Slot | Keeper::ModelRate(_)) => {
+                if backend.residency.withdraw(number) {
+                    work.extend(backend.residency.claimants());
+                }
+            }
+        }
+        let is_for_common = matches!(keeper, Some(Keeper::CommonRate(_)));
+        let is_for_backend = is_for_common || matches!(keeper, Some(Keeper::BackendRate(_)));
+        let since = model.in_line.or(kept.map(|(_, ticket)| ticket));
+        model.in_line = since.filter(|_| is_for_backend);
+        let Some(since) = since else { return };
+        for (rate, is_for_it) in [(&mut backend.rate, is_for_backend), (&mut self.common, is_for_common)] {
+            if is_for_it {
+                work.extend(rate.join(since, number).then_some(number));
+            } else if rate.leave(since, number) {
+                work.extend(rate.first());
+            }
+        }
+    }
+
+    fn refuse_first(
+        &mut self,
+        number: ModelNumber,
+        ticket: Ticket,
+        why: Why,
+        now: Millis,
+        effects: &mut Effects,
+    ) {
+        if let Some(Entry { share, tokens, asked_at, state: State::Waiting(queued), .. }) =
+            self.requests.remove(ticket)
+        {
+            self.models[number].queue.cancel(queued);
+            self.backends[self.models[number].backend].waiting -= 1;
+            self.users.undo(share.user, tokens, asked_at, now);
+            effects.refused.push((ticket, Refusal { why, when: None }));
+        }
+    }
+
+    /// Whether a request can never go, however long it waits.
+    pub(super) fn never(&self, number: ModelNumber, tokens: u64) -> Option<Why> {
+        let Model { backend, resources, .. } = &self.models[number];
+        let Backend { rate, residency, .. } = &self.backends[*backend];
+        let limits = [&resources.limits, &rate.limits, &self.common.limits];
+        if !residency.is_possible(resources.memory_bytes) {
+            Some(Why::Memory)
+        } else if limits.iter().any(|limits| limits.is_never(tokens)) {
+            Some(Why::Rate(Unit::Tokens))
+        } else {
+            None
+        }
+    }
+
+    /// Takes all that a request of this model needs, or nothing.
+    pub(super) fn take(
+        &mut self,
+        number: ModelNumber,
+        tokens: u64,
+        now: Millis,
+        effects: &mut Effects,
+    ) -> Result<Taken, Keeper> {
+        let model = &mut self.models[number];
+        let backend = &mut self.backends[model.backend];
+        let ModelResources { max_concurrent, memory_bytes, limits } = model.resources;
+        if max_concurrent.is_some_and(|most| model.running >= most) {
+            return Err(Keeper::Slot);
+        }
+        let meter = limits.charge(model.meter, tokens, now).map_err(Keeper::ModelRate)?;
+        let is_pinned = memory_bytes > 0;
+        if is_pinned && !backend.residency.has_room(number, memory_bytes) {
+            return Err(Keeper::Memory);
+        }
+        let backend_meter = backend.rate.check(number, tokens, now).map_err(Keeper::BackendRate)?;
+        let common_meter = self.common.check(number, tokens, now).map_err(Keeper::CommonRate)?;
+        let mut had_claim = false;
+        if is_pinned {
+            let pinned = backend.residency.pin(number, memory_bytes).map_err(|_| Keeper::Memory)?;
+            effects.evicted.extend(pinned.evicted);
+            had_claim = pinned.had_claim;
+        }
+        model.meter = meter;
+        model.running += 1;
+        backend.rate.keep(backend_meter);
+        self.common.keep(common_meter);
+        Ok(Taken { is_pinned, had_claim })
+    }
+}
