@@ -205,7 +205,7 @@ fn background_calls() {
 #[test]
 fn m13_m14_conversations() {
     let models = settings(&serde_json::json!({"models": ["only"]}));
-    let router = Router::new(models, HealthPolicy::default()).unwrap();
+    let router = Router::new(models, BreakerPolicy::default()).unwrap();
     all_hold("conversations", |row| {
         let roles = [Role::User, Role::Assistant].into_iter().cycle();
         let turns = strings(&row["turns"]);
