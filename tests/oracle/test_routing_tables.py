@@ -55,7 +55,7 @@ def test_decision(row: Case) -> None:
     router = mw.ModelRouter(config_of(row))
     for name in row.get("down", ()):
         for _ in range(5):
-            router.record_outcome(name, mw.RequestOutcome(False, kind="connect"))
+            router.record_outcome(name, mw.RequestOutcome(False, kind="timeout"))
     asked = mw.RoutingRequest(**row["request"])
     wanted: Case = {key: row[key] for key in ("error", "needed", "longest", "model", "reason", "chain") if key in row}
     if "rejected" in row or "error" not in row:
@@ -66,4 +66,4 @@ def test_decision(row: Case) -> None:
     if asked.task is not None:
         request["task"] = str(asked.task)
     read = (str(reading.task), row.get("reason", ""))
-    assert slow_select.select(row, request, read, set(row.get("down", ()))) == wanted
+    assert slow_select.select(row, request, read, slow_select.State(set(row.get("down", ())), set())) == wanted
