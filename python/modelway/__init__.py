@@ -27,7 +27,7 @@ _HOMES = {
     ),
     "modelway.errors": (
         "Attempt BackendError ConfigError ConfigProblem ContextTooLong InvalidRequest ModelwayError NoModelAvailable "
-        "StreamInterrupted UnknownModel"
+        "QueueFull RateLimited StreamInterrupted UnknownModel"
     ),
 }
 _HOME_OF = {name: module for module, names in _HOMES.items() for name in names.split()}

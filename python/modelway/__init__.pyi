@@ -12,6 +12,8 @@ from modelway.errors import (
     InvalidRequest,
     ModelwayError,
     NoModelAvailable,
+    QueueFull,
+    RateLimited,
     StreamInterrupted,
     UnknownModel,
 )
@@ -74,6 +76,8 @@ __all__ = [
     "ModelSelected",
     "ModelwayError",
     "NoModelAvailable",
+    "QueueFull",
+    "RateLimited",
     "Reply",
     "RequestOutcome",
     "RequestRecord",

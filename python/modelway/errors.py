@@ -86,6 +86,31 @@ class ContextTooLong(ModelwayError):
         super().__init__(message)
 
 
+class RateLimited(ModelwayError):
+    """A limit of ours keeps the request; nothing was sent, and nothing was charged.
+
+    ``limit`` names it: "user requests", "user tokens", "quota requests", "quota tokens", "users", "retries", or
+    "model tokens", "backend tokens", "all tokens" for a request larger than that limit ever lets pass.
+    ``retry_after_s`` says when it may pass; None: never as it stands.
+    """
+
+    def __init__(self, message: str, *, limit: str = "", retry_after_s: float | None = None):
+        self.limit = limit
+        self.retry_after_s = retry_after_s
+        super().__init__(message)
+
+
+class QueueFull(ModelwayError):
+    """As many requests wait as may, or the request would be served after its deadline.
+
+    ``retry_after_s`` is when there may be room, at the present pace.
+    """
+
+    def __init__(self, message: str, *, retry_after_s: float | None = None):
+        self.retry_after_s = retry_after_s
+        super().__init__(message)
+
+
 class BackendError(ModelwayError):
     """A backend failed before its first token, or refused the request.
 

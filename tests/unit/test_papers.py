@@ -163,6 +163,8 @@ def test_every_error_and_event_has_its_row() -> None:
         mw.UnknownModel(""),
         mw.NoModelAvailable(""),
         mw.ContextTooLong(""),
+        mw.RateLimited(""),
+        mw.QueueFull(""),
         mw.BackendError("", kind="busy"),
         mw.StreamInterrupted("", partial=""),
     ],
