@@ -7,11 +7,16 @@ import numpy as np
 from numpy.typing import NDArray
 from typing_extensions import disjoint_base
 
+from modelway.errors import ModelwayError
+
 __all__ = [
+    "Admitted",
+    "Alert",
     "Classification",
     "ClassificationBatch",
     "CoreRouter",
     "CostTier",
+    "Effects",
     "EmptyCall",
     "FeatureBatch",
     "LatencyClass",
@@ -19,7 +24,9 @@ __all__ = [
     "Locality",
     "ModelCapability",
     "ModelHealth",
+    "ModelLoad",
     "ModelProfile",
+    "Queued",
     "RequestOutcome",
     "RoutingDecision",
     "RoutingRequest",
@@ -264,7 +271,10 @@ class ModelProfile:
 
 @final
 class ModelHealth:
-    """A snapshot of one model's health.
+    """A snapshot of the health of one model, or of one backend.
+
+    A backend is judged by its connections alone: whatever it answers is a success of its own. A model is not
+    ``available`` either while its backend must be left alone.
 
     ``state`` is ``closed`` (requests pass), ``open`` (none pass until ``retry_in_s`` is over) or
     ``half_open`` (one probe may pass). ``held`` tells why the model is set aside although its circuit
@@ -289,6 +299,9 @@ class ModelHealth:
     def success_rate(self) -> float | None: ...
     @property
     def ttft_ms(self) -> float | None: ...
+    @property
+    def load_ms(self) -> float | None:
+        """How long loading it takes, averaged over time."""
     @property
     def tokens_per_sec(self) -> float | None: ...
     @property
@@ -497,11 +510,98 @@ class RoutingDecision:
     def to_dict(self) -> dict[str, Any]: ...
     def __repr__(self) -> str: ...
 
+@final
+class Admitted:
+    """A request that holds all that it needs and has begun: ``finish`` or ``cancel`` its ticket, once."""
+
+    @property
+    def ticket(self) -> int: ...
+    @property
+    def effects(self) -> Effects: ...
+    def __repr__(self) -> str: ...
+
+@final
+class Queued:
+    """A request that waits. The effects of a later call grant its ticket; then ``begin_admitted`` it."""
+
+    @property
+    def ticket(self) -> int: ...
+    @property
+    def position(self) -> int:
+        """Which turn is its own: 1 is the next."""
+    @property
+    def eta_s(self) -> float | None:
+        """How long that takes at the present pace; None before anybody was served."""
+    @property
+    def effects(self) -> Effects: ...
+    def __repr__(self) -> str: ...
+
+@final
+class Effects:
+    """What a change caused. False where it caused nothing."""
+
+    @property
+    def granted(self) -> tuple[int, ...]:
+        """Tickets that waited and hold all that they need now; each has to be begun, or cancelled."""
+    @property
+    def refused(self) -> tuple[tuple[int, ModelwayError], ...]:
+        """Tickets that waited for what can't be any more, each with the error for its owner."""
+    @property
+    def evicted(self) -> tuple[str, ...]:
+        """Models whose memory was given to others: they must be unloaded first."""
+    @property
+    def alerts(self) -> tuple[Alert, ...]: ...
+    def __bool__(self) -> bool: ...
+    def __repr__(self) -> str: ...
+
+@final
+class Alert:
+    """A circuit that opened or closed, or a model that is set aside until somebody acts.
+
+    Either ``model`` or ``backend`` says whose. ``state`` is ``open``, ``closed``, ``missing`` or ``unauthorized``.
+    """
+
+    @property
+    def model(self) -> str | None: ...
+    @property
+    def backend(self) -> str | None: ...
+    @property
+    def state(self) -> str: ...
+    @property
+    def since_s(self) -> float:
+        """For how long its circuit has not been closed, or had not: 0 when it has just opened."""
+    def __repr__(self) -> str: ...
+
+@final
+class ModelLoad:
+    """How busy a model is."""
+
+    @property
+    def running(self) -> int: ...
+    @property
+    def waiting(self) -> int: ...
+    @property
+    def wait_s(self) -> float | None:
+        """How long a newcomer would wait at the present pace; 0: not at all, None: nobody knows yet."""
+    def __repr__(self) -> str: ...
+
 @disjoint_base
 class CoreRouter:
-    """The routing table, the classifier and the health of all models. Thread-safe, never waits."""
+    """The routing table, the classifier, the health of all models, and the limits on their use. Thread-safe, never
+    waits.
 
-    def __new__(cls, settings: Mapping[str, Any]) -> Self: ...
+    What a call caused for others is never lost: where it raises, the next call that returns ``Effects`` tells it.
+    """
+
+    def __new__(cls, settings: Mapping[str, Any]) -> Self:
+        """Of plain values; what is absent among the following is not limited, or has the default that is given.
+
+        ``limits`` {"user": LIMITS, "all": LIMITS, "quota": [{"unit": "requests" or "tokens", "amount", "window_s"}]},
+        with LIMITS = {"requests": RATE or None, "tokens": RATE or None}, RATE = {"amount", "window_s", "burst"};
+        ``backends`` [{"name", "memory_bytes", "max_waiting", "limits", "retry_percent", "retry_reserve_per_s"}];
+        ``max_concurrent`` and ``limits`` of each of ``models``; ``max_users`` (10,000); ``shares`` [(user, weight)];
+        ``window_ms`` (30,000), ``least_success_percent`` (80), ``samples_to_judge`` (20).
+        """
     def select(self, request: str | RoutingRequest) -> RoutingDecision:
         """Decide which model serves. Raises ``NoModelAvailable``, ``UnknownModel`` or ``ContextTooLong``."""
     def classify(self, text: str) -> Classification: ...
@@ -509,18 +609,65 @@ class CoreRouter:
         """What ``classify`` says of each text, without evidence; on all cores, and other threads run meanwhile."""
     def fallback_chain(self, name: str) -> tuple[str, ...]:
         """The models that follow the first choice for a task or a model, each once. Raises ``UnknownModel``."""
-    def record_outcome(self, model: str, outcome: RequestOutcome, attempt: int | None = None) -> None: ...
+    def record_outcome(self, model: str, outcome: RequestOutcome, attempt: int | None = None) -> tuple[Alert, ...]:
+        """Take note of how a request ended, for programs that run requests themselves."""
+    def admit(
+        self,
+        model: str,
+        user: str | None = None,
+        *,
+        tokens: int | None = None,
+        deadline_s: float | None = None,
+        is_retry: bool = False,
+    ) -> Admitted | Queued:
+        """Let a request in with all that it needs, or into the fair queue of ``model``.
+
+        ``user`` is who asks; None is one user whom all share. ``tokens`` is what it is thought to read and write,
+        ``deadline_s`` for how long it may wait. Raises ``RateLimited``, ``QueueFull``, or ``NoModelAvailable`` where
+        the model must be left alone; then nothing was taken.
+        """
+    def begin_admitted(self, ticket: int) -> None:
+        """Take the right to ask its model for a ticket that was granted after waiting.
+
+        Raises ``NoModelAvailable`` where the circuit opened meanwhile; the ticket holds what it was granted until
+        it is cancelled.
+        """
+    def finish(self, ticket: int, outcome: RequestOutcome, tokens: int | None = None) -> Effects:
+        """End a request: all is given back, once, and ``outcome`` counts for health.
+
+        ``tokens`` is what it really read and wrote; None: as was thought. An unknown ticket changes nothing.
+        """
+    def cancel(self, ticket: int) -> Effects:
+        """End a request as if it had never been, whether it waits or was granted."""
+    def tick(self) -> Effects:
+        """Let those go on who waited for time to pass."""
+    def next_wake_s(self) -> float | None:
+        """In how many seconds ``tick`` has something to do, if nothing else happens before."""
+    def place(self, ticket: int) -> tuple[int, float | None] | None:
+        """Position and expected seconds of a ticket that waits; None: it does not."""
+    def load(self, model: str) -> ModelLoad: ...
+    def standing(self, user: str | None) -> dict[str, dict[str, int | float]]:
+        """What is left of each limit in force of a user: ``requests``, ``tokens`` (rates), ``quota_requests``,
+        ``quota_tokens``, each with ``limit``, ``remaining`` and ``reset_s``, when all of it is there again."""
+    def limits(self) -> list[dict[str, Any]]:
+        """Each limit in force: ``what`` (rate, quota, concurrency, queue, memory, retries, users), ``unit``,
+        ``limit``, ``of`` (user, all, backend NAME, model NAME), for rates and quotas ``window_s``, for rates
+        ``burst``."""
     def begin(self, model: str) -> int:
         """Take the right to ask ``model`` now; returns the attempt's number for ``record_outcome``.
 
         Raises ``NoModelAvailable`` where its circuit is open, its one probe is under way, or it is held.
         """
     def health(self, model: str) -> ModelHealth: ...
+    def backend_health(self, backend: str) -> ModelHealth:
+        """The same for a backend. Raises ``ModelwayError`` where none was ever called so."""
     def resolve(self, name: str) -> str:
         """The model id that an id or alias means. Raises ``UnknownModel`` with the nearest name."""
     @property
     def profiles(self) -> dict[str, ModelProfile]: ...
-    def replace_table(self, settings: Mapping[str, Any]) -> None: ...
+    def replace_table(self, settings: Mapping[str, Any]) -> None:
+        """Other settings. Health, and what was used of limits and quotas, stays with the names; whom they let go on
+        is told by the next call that returns ``Effects``."""
 
 @final
 class EmptyCall:

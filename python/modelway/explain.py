@@ -31,10 +31,23 @@ _REJECTIONS = {
 
 _HELD = {
     None: "it failed lately and is left alone for a while",
+    "backend": "its backend can't be reached and is left alone for a while (is the server running?)",
     "rate_limited": "its server asked us to wait",
     "busy": "its server is busy",
     "missing": "its server does not have it",
     "unauthorized": "its server refused our key",
+}
+
+_LIMITS = {
+    "user requests": "you have sent as many requests as the rate for a user lets pass",
+    "user tokens": "you have used as many tokens as the rate for a user lets pass",
+    "quota requests": "the quota of requests is used up",
+    "quota tokens": "the quota of tokens is used up",
+    "users": "there are more users than can be kept apart",
+    "retries": "its backend has had as many second attempts as it may",
+    "model tokens": "the request is larger than the model's rate of tokens ever lets pass",
+    "backend tokens": "the request is larger than its backend's rate of tokens ever lets pass",
+    "all tokens": "the request is larger than the common rate of tokens ever lets pass",
 }
 
 _PASSED_OVER = {
@@ -81,8 +94,14 @@ def rejection_sentence(rejection: str) -> str:
 
 
 def not_now_sentence(held: str | None) -> str:
-    """Why a model must be left alone now; None: its circuit is open."""
+    """Why a model must be left alone now; None: its circuit is open, "backend": that of its backend."""
     return _HELD[held]
+
+
+def limit_sentence(model: str, limit: str, retry_after_s: float | None) -> str:
+    """The message of an error that says which limit keeps a request from ``model``; None: it never passes."""
+    again = "send a smaller request" if retry_after_s is None else f"come back in {retry_after_s:.1f} s"
+    return f"{model}: {_LIMITS[limit]}; {again}"
 
 
 def none_left_sentence(attempts: tuple[Attempt, ...] | list[Attempt]) -> str:

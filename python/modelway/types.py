@@ -1,14 +1,19 @@
 """The types of the Rust core under the names that users import."""
 
 from modelway._core import (
+    Admitted,
+    Alert,
     Classification,
     CostTier,
+    Effects,
     LatencyClass,
     LicenseTier,
     Locality,
     ModelCapability,
     ModelHealth,
+    ModelLoad,
     ModelProfile,
+    Queued,
     RequestOutcome,
     RoutingDecision,
     RoutingRequest,
@@ -18,14 +23,19 @@ from modelway._core import (
 )
 
 __all__ = [
+    "Admitted",
+    "Alert",
     "Classification",
     "CostTier",
+    "Effects",
     "LatencyClass",
     "LicenseTier",
     "Locality",
     "ModelCapability",
     "ModelHealth",
+    "ModelLoad",
     "ModelProfile",
+    "Queued",
     "RequestOutcome",
     "RoutingDecision",
     "RoutingRequest",

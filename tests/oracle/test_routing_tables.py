@@ -55,7 +55,7 @@ def test_decision(row: Case) -> None:
     router = mw.ModelRouter(config_of(row))
     for name in row.get("down", ()):
         for _ in range(5):
-            router.record_outcome(name, mw.RequestOutcome(False, kind="connect"))
+            router.record_outcome(name, mw.RequestOutcome(False, kind="timeout"))
     asked = mw.RoutingRequest(**row["request"])
     wanted: Case = {key: row[key] for key in ("error", "needed", "longest", "model", "reason", "chain") if key in row}
     if "rejected" in row or "error" not in row:

@@ -13,12 +13,14 @@ import modelway as mw
 BACKOFF_MS = 60
 HARD = ("connect", "reset", "timeout", "server_error", "malformed", "empty", "interrupted")
 HOLDING = ("rate_limited", "busy", "missing", "unauthorized")
+ONE = {"name": "one", "kind": "ollama"}
 NEUTRAL = ("rejected", "cancelled")
 
 
 def make_router(**health: int) -> mw.ModelRouter:
     config = {
-        "models": [{"id": "a", "aliases": ["first"]}, {"id": "b"}],
+        "backends": [ONE, {"name": "two", "kind": "ollama", "url": "http://127.0.0.1:1"}],
+        "models": [{"id": "a", "aliases": ["first"]}, {"id": "b", "backend": "two"}],
         "defaults": {"general": "a"},
         "health": health,
     }
@@ -36,7 +38,7 @@ def quick() -> mw.ModelRouter:
     return make_router(failures_to_open=2, backoff_ms=BACKOFF_MS, max_backoff_ms=BACKOFF_MS)
 
 
-def fail(router: mw.ModelRouter, times: int, kind: str = "connect", model: str = "a") -> None:
+def fail(router: mw.ModelRouter, times: int, kind: str = "timeout", model: str = "a") -> None:
     for _ in range(times):
         router.record_outcome(model, mw.RequestOutcome(False, kind=kind))
 
@@ -185,7 +187,7 @@ def test_a_probe_that_says_nothing_frees_its_place(quick: mw.ModelRouter, kind: 
     assert (quick.health("a").state, quick.health("a").available) == ("half_open", True)
 
 
-@pytest.mark.parametrize("kind", ["success", "connect"])
+@pytest.mark.parametrize("kind", ["success", "timeout"])
 def test_a_late_answer_of_an_older_attempt_changes_nothing(quick: mw.ModelRouter, kind: str) -> None:
     old = quick.begin("a")
     fail(quick, 2)
@@ -243,13 +245,14 @@ def test_m15_all_down_names_each_with_why_and_when(router: mw.ModelRouter) -> No
 def test_health_is_kept_by_name_over_a_change_of_configuration(router: mw.ModelRouter) -> None:
     fail(router, 5)
     number = router.begin("b")
-    router.replace_config(mw.Config.model_validate({"models": [{"id": "c"}, {"id": "a"}]}))
+    router.replace_config(mw.Config.model_validate({"backends": [ONE], "models": [{"id": "c"}, {"id": "a"}]}))
     assert router.health("a").state == "open"
     assert router.health("c").available
     router.record_outcome("b", mw.RequestOutcome(True), number)
     with pytest.raises(mw.UnknownModel):
         router.health("b")
-    router.replace_config(mw.Config.model_validate({"models": [{"id": "b"}]}))
+    again = {"backends": [{**ONE, "name": "two"}], "models": [{"id": "b"}]}
+    router.replace_config(mw.Config.model_validate(again))
     assert router.health("b").successes == 1, "what began before the change was heard"
 
 

@@ -17,7 +17,9 @@ pub type Attempt = u64;
 pub struct BreakerPolicy {
     /// Hard failures in a row that open the circuit.
     pub failures_to_open: u32,
-    /// Of a hundred outcomes of the last 30 s so many must be good.
+    /// The stretch of time whose rate of success is judged; a tenth of it is its grain.
+    pub window_ms: Millis,
+    /// Of a hundred outcomes of that time so many must be good.
     pub least_success_percent: u32,
     /// So many outcomes there must be before their rate opens the circuit.
     pub samples_to_judge: u32,
@@ -28,14 +30,14 @@ pub struct BreakerPolicy {
 impl BreakerPolicy {
     /// A probe that has not been answered after this is taken for lost, and another may go.
     pub const PROBE_LEASE_MS: Millis = 180_000;
-    /// The stretch of time whose rate of success is judged.
-    pub const WINDOW_MS: Millis = 30_000;
+    const WINDOW_MS: Millis = 30_000;
 }
 
 impl Default for BreakerPolicy {
     fn default() -> Self {
         Self {
             failures_to_open: 5,
+            window_ms: Self::WINDOW_MS,
             least_success_percent: 80,
             samples_to_judge: 20,
             backoff: Backoff::new(5_000, 300_000),
@@ -116,6 +118,11 @@ impl Default for Breaker {
 }
 
 impl Breaker {
+    /// Judges by another policy from now on.
+    pub const fn set_policy(&mut self, policy: &BreakerPolicy) {
+        self.recent.set_span(policy.window_ms);
+    }
+
     /// Whether requests pass whatever the time.
     #[must_use]
     pub fn is_closed(&self) -> bool {

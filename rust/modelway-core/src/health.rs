@@ -1,4 +1,4 @@
-//! The health of one model: its circuit breaker, the averages of what it did, and the times at which it must
+//! The health of one model or backend: its circuit breaker, the averages of what it did, and the times at which it must
 //! be left alone.
 //!
 //! Everything is a function of `now` and of a chance passed in. Who wants to ask the model calls
@@ -7,7 +7,7 @@
 
 use crate::breaker::{Attempt, Breaker, BreakerPolicy, Turn};
 use crate::ewma::{Ewma, Millis};
-use crate::outcome::{OutcomeKind, RequestOutcome};
+use crate::outcome::{OutcomeKind, RequestOutcome, Verdict};
 
 /// How long a model is set aside when the server does not say.
 const HOLD_MS: Millis = 1_000;
@@ -21,23 +21,52 @@ const MAX_HOLD_MS: Millis = 300_000;
 pub struct NotNow {
     /// When to come back.
     pub until: Millis,
-    /// What set it aside; `None`: its circuit is open or its probe under way.
-    pub held: Option<OutcomeKind>,
+    /// What stands against it.
+    pub why: Setback,
+}
+
+impl NotNow {
+    /// For which outcome it is set aside, if that is why.
+    #[must_use]
+    pub const fn held(&self) -> Option<OutcomeKind> {
+        match self.why {
+            Setback::Held(kind) => Some(kind),
+            Setback::Circuit | Setback::Backend => None,
+        }
+    }
+}
+
+/// What stands against asking a model.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Setback {
+    /// Its circuit is open, or its probe under way.
+    Circuit,
+    /// That of its backend.
+    Backend,
+    /// It is set aside for the outcome of an earlier request.
+    Held(OutcomeKind),
 }
 
 /// Something that whoever watches should be told of.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Alert {
     /// The circuit opened or closed.
-    Circuit(Turn),
+    Circuit {
+        /// Which of the two.
+        turn: Turn,
+        /// How long it has not been closed, or had not.
+        failing_ms: Millis,
+    },
     /// The model was set aside for what somebody must change: it is missing, or the key was refused.
     SetAside(OutcomeKind),
 }
 
-/// The health of one model.
+/// The health of one model, or of one backend.
 #[derive(Clone, Debug, Default)]
 pub struct ModelHealth {
     breaker: Breaker,
+    /// Since when its circuit has not been closed.
+    failing_since: Option<Millis>,
     hold: Option<(OutcomeKind, Millis)>,
     successes: u64,
     failures: u64,
@@ -60,8 +89,8 @@ impl ModelHealth {
     /// [`NotNow`] while it is held, its circuit is open, or its probe is under way.
     pub fn check(&self, now: Millis) -> Result<(), NotNow> {
         match self.hold {
-            Some((kind, until)) if now < until => Err(NotNow { until, held: Some(kind) }),
-            _ => self.breaker.check(now).map_err(|until| NotNow { until, held: None }),
+            Some((kind, until)) if now < until => Err(NotNow { until, why: Setback::Held(kind) }),
+            _ => self.breaker.check(now).map_err(|until| NotNow { until, why: Setback::Circuit }),
         }
     }
 
@@ -72,7 +101,7 @@ impl ModelHealth {
     pub fn begin(&mut self, attempt: Attempt, now: Millis) -> Result<Attempt, NotNow> {
         self.check(now)?;
         self.hold = None;
-        self.breaker.begin(attempt, now).map_err(|until| NotNow { until, held: None })?;
+        self.breaker.begin(attempt, now).map_err(|until| NotNow { until, why: Setback::Circuit })?;
         Ok(attempt)
     }
 
@@ -88,11 +117,44 @@ impl ModelHealth {
         now: Millis,
         chance: f64,
     ) -> Option<Alert> {
-        self.count(outcome, now);
+        let has_failed = outcome.kind.is_hard() || outcome.kind.holds();
+        self.count(outcome.kind == OutcomeKind::Success, has_failed, now);
+        self.average(outcome, now);
         let is_late = self.breaker.is_late(attempt);
         let set_aside = if is_late { None } else { self.hold(outcome, now) };
         let turn = self.breaker.record(attempt, outcome.kind.of_model(), policy, now, chance);
-        turn.map(Alert::Circuit).or(set_aside)
+        self.turned(turn, now).or(set_aside)
+    }
+
+    /// The same for the model's backend: that it answers is a success of its own, whatever it answers.
+    pub fn record_of_backend(
+        &mut self,
+        attempt: Option<Attempt>,
+        outcome: &RequestOutcome,
+        policy: &BreakerPolicy,
+        now: Millis,
+        chance: f64,
+    ) -> Option<Alert> {
+        let verdict = outcome.kind.of_backend();
+        self.count(verdict == Verdict::Good, verdict == Verdict::Hard, now);
+        self.average(outcome, now);
+        let turn = self.breaker.record(attempt, verdict, policy, now, chance);
+        self.turned(turn, now)
+    }
+
+    fn turned(&mut self, turn: Option<Turn>, now: Millis) -> Option<Alert> {
+        let turn = turn?;
+        let since = self.failing_since.get_or_insert(now);
+        let alert = Alert::Circuit { turn, failing_ms: now.saturating_sub(*since) };
+        if turn == Turn::Closed {
+            self.failing_since = None;
+        }
+        Some(alert)
+    }
+
+    /// Judges by another policy from now on.
+    pub const fn set_policy(&mut self, policy: &BreakerPolicy) {
+        self.breaker.set_policy(policy);
     }
 
     /// Takes note of how long loading the model took.
@@ -123,22 +185,28 @@ impl ModelHealth {
         (needs_somebody && is_news).then_some(Alert::SetAside(outcome.kind))
     }
 
-    fn count(&mut self, outcome: &RequestOutcome, now: Millis) {
-        if outcome.kind == OutcomeKind::Success {
-            self.successes += 1;
+    fn count(&mut self, has_succeeded: bool, has_failed: bool, now: Millis) {
+        self.successes += u64::from(has_succeeded);
+        self.failures += u64::from(has_failed);
+        if has_succeeded {
             self.last_success = Some(now);
-            if let Some(ttft_ms) = outcome.ttft_ms {
-                self.ttft_ms.add(ttft_ms, now);
+        }
+    }
+
+    /// Only a stream that ended well has times worth keeping.
+    fn average(&mut self, outcome: &RequestOutcome, now: Millis) {
+        if outcome.kind != OutcomeKind::Success {
+            return;
+        }
+        if let Some(ttft_ms) = outcome.ttft_ms {
+            self.ttft_ms.add(ttft_ms, now);
+        }
+        // Speed is that of generation alone: without the first token and the wait for it.
+        if let (Some(tokens), Some(duration_ms)) = (outcome.tokens, outcome.duration_ms) {
+            let generating_ms = duration_ms - outcome.ttft_ms.unwrap_or(0.0);
+            if tokens > 1 && generating_ms > 0.0 {
+                self.tokens_per_sec.add((tokens - 1) as f64 * 1000.0 / generating_ms, now);
             }
-            // Speed is that of generation alone: without the first token and the wait for it.
-            if let (Some(tokens), Some(duration_ms)) = (outcome.tokens, outcome.duration_ms) {
-                let generating_ms = duration_ms - outcome.ttft_ms.unwrap_or(0.0);
-                if tokens > 1 && generating_ms > 0.0 {
-                    self.tokens_per_sec.add((tokens - 1) as f64 * 1000.0 / generating_ms, now);
-                }
-            }
-        } else if outcome.kind.is_hard() || outcome.kind.holds() {
-            self.failures += 1;
         }
     }
 
@@ -154,7 +222,7 @@ impl ModelHealth {
         let not_now = self.check(now).err();
         HealthSnapshot {
             state: self.breaker.state(now).short(),
-            held: not_now.and_then(|reason| reason.held),
+            held: not_now.and_then(|reason| reason.held()),
             available: not_now.is_none(),
             successes: self.successes,
             failures: self.failures,
@@ -311,10 +379,13 @@ mod tests {
         for _ in 0..4 {
             assert_eq!(record(None, OutcomeKind::Timeout, 0), None);
         }
-        let opened = Some(Alert::Circuit(Turn::Opened { until: 5_000 }));
+        let opened = Some(Alert::Circuit { turn: Turn::Opened { until: 5_000 }, failing_ms: 0 });
         assert_eq!(record(None, OutcomeKind::Timeout, 0), opened);
         assert_eq!(record(None, OutcomeKind::Timeout, 1), None, "nobody may come yet");
-        assert_eq!(record(None, OutcomeKind::Success, 5_000), Some(Alert::Circuit(Turn::Closed)));
+        let again = Some(Alert::Circuit { turn: Turn::Opened { until: 15_000 }, failing_ms: 5_000 });
+        assert_eq!(record(None, OutcomeKind::Timeout, 5_000), again);
+        let closed = Some(Alert::Circuit { turn: Turn::Closed, failing_ms: 15_000 });
+        assert_eq!(record(None, OutcomeKind::Success, 15_000), closed);
         assert_eq!(
             record(None, OutcomeKind::Unauthorized, 0),
             Some(Alert::SetAside(OutcomeKind::Unauthorized))
@@ -333,6 +404,29 @@ mod tests {
         assert!((health.expected_ttft_ms(500.0, 0) - 4_000.0).abs() < 1e-6);
         assert!((health.expected_ttft_ms(500.0, 3_600_000 * 5) - 500.0).abs() < 1.0);
         assert_eq!(health.snapshot(3_600_000 * 5).ttft_ms, None);
+    }
+
+    #[test]
+    fn a_backend_is_judged_by_its_connections_alone() {
+        let policy = BreakerPolicy::default();
+        let mut backend = ModelHealth::default();
+        for kind in [OutcomeKind::ServerError, OutcomeKind::Busy, OutcomeKind::Rejected] {
+            (0..9).for_each(|_| {
+                backend.record_of_backend(None, &ended(kind), &policy, 0, 0.0);
+            });
+        }
+        for kind in [OutcomeKind::Reset, OutcomeKind::Timeout, OutcomeKind::Cancelled] {
+            (0..99).for_each(|_| {
+                backend.record_of_backend(None, &ended(kind), &policy, 0, 0.0);
+            });
+        }
+        assert!(backend.is_untroubled());
+        assert_eq!((backend.snapshot(0).successes, backend.snapshot(0).failures), (27, 0));
+        let alerts: Vec<_> = (0..5)
+            .filter_map(|_| backend.record_of_backend(None, &ended(OutcomeKind::Connect), &policy, 7, 1.0))
+            .collect();
+        assert_eq!(alerts, [Alert::Circuit { turn: Turn::Opened { until: 5_007 }, failing_ms: 0 }]);
+        assert_eq!(backend.snapshot(7).state, "open");
     }
 
     #[test]

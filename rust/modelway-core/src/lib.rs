@@ -38,14 +38,14 @@ pub use admit::Admission;
 pub use breaker::BreakerPolicy;
 pub use classify::{Basis, Classify, Evidence, Keywords, Reading, TrainedClassifier};
 pub use ewma::Millis;
-pub use health::{Alert, HealthSnapshot, ModelHealth, NotNow};
+pub use health::{Alert, HealthSnapshot, ModelHealth, NotNow, Setback};
 pub use outcome::{OutcomeKind, RequestOutcome, Verdict};
 pub use profile::{
     CapabilitySet, CostTier, LatencyClass, LicenseTier, Locality, ModelCapability, ModelProfile,
 };
 pub use reason::{Rejection, SelectionReason};
 pub use request::Request;
-pub use router::{HealthKey, Router};
+pub use router::{Changes, ModelKey, Router, Rules, Subject, Terms};
 pub use select::{Decision, SelectError};
 pub use semaphore::WeightedSemaphore;
 pub use table::{BuildError, RoutingTable, Settings};

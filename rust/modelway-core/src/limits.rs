@@ -44,6 +44,17 @@ pub struct Limits {
     pub tokens: Option<Rate>,
 }
 
+/// What is left of one limit.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Left {
+    /// What a full bucket or a new window holds.
+    pub limit: u64,
+    /// What is left now.
+    pub remaining: u64,
+    /// When all of it is there again, if nothing else is used.
+    pub reset_at: Millis,
+}
+
 /// What these limits have let pass.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Meter {
@@ -90,11 +101,15 @@ impl Limits {
 
     /// What may pass at `now`: of requests, of tokens; `None` without a limit.
     #[must_use]
-    pub fn remaining(&self, meter: Meter, now: Millis) -> (Option<u64>, Option<u64>) {
-        (
-            self.requests.map(|rate| rate.remaining(meter.requests, now)),
-            self.tokens.map(|rate| rate.remaining(meter.tokens, now)),
-        )
+    pub fn left(&self, meter: Meter, now: Millis) -> (Option<Left>, Option<Left>) {
+        let left = |rate: Option<Rate>, bucket| {
+            rate.map(|rate| Left {
+                limit: rate.burst(),
+                remaining: rate.remaining(bucket, now),
+                reset_at: rate.full_at(bucket).max(now),
+            })
+        };
+        (left(self.requests, meter.requests), left(self.tokens, meter.tokens))
     }
 
     /// When the meter is again as if never used.
@@ -138,7 +153,7 @@ fn correct(rate: Option<&Rate>, bucket: Bucket, charged: u64, real: u64, now: Mi
 
 #[cfg(test)]
 mod tests {
-    use super::{Exceeded, Limits, Meter, Unit};
+    use super::{Exceeded, Left, Limits, Meter, Unit};
     use crate::rate::{Excess, Rate};
     use std::num::{NonZeroU32, NonZeroU64};
 
@@ -147,11 +162,19 @@ mod tests {
         Rate::new(NonZeroU32::new(count).unwrap(), second, NonZeroU64::new(burst).unwrap())
     }
 
+    fn remaining(limits: &Limits, meter: Meter) -> (Option<u64>, Option<u64>) {
+        let (requests, tokens) = limits.left(meter, 0);
+        (requests.map(|left| left.remaining), tokens.map(|left| left.remaining))
+    }
+
     #[test]
     fn both_rates_or_neither() {
         let limits = Limits { requests: Some(rate(1, 2)), tokens: Some(rate(100, 100)) };
         let meter = limits.charge(Meter::default(), 80, 0).unwrap();
-        assert_eq!(limits.remaining(meter, 0), (Some(1), Some(20)));
+        assert_eq!(remaining(&limits, meter), (Some(1), Some(20)));
+        let left = Some(Left { limit: 2, remaining: 1, reset_at: 1_000 });
+        assert_eq!(limits.left(meter, 0).0, left);
+        assert_eq!(limits.left(meter, 5_000).0, Some(Left { limit: 2, remaining: 2, reset_at: 5_000 }));
         let why = limits.charge(meter, 30, 0).unwrap_err();
         assert_eq!(why, Exceeded { unit: Unit::Tokens, excess: Excess::Until(100) });
         let meter = limits.charge(meter, 20, 0).unwrap();
@@ -166,10 +189,10 @@ mod tests {
     fn what_did_not_happen_leaves_no_trace() {
         let limits = Limits { requests: Some(rate(1, 2)), tokens: Some(rate(100, 100)) };
         let meter = limits.charge(Meter::default(), 80, 0).unwrap();
-        assert_eq!(limits.remaining(limits.undo(meter, 80, 0), 0), (Some(2), Some(100)));
-        assert_eq!(limits.remaining(limits.correct(meter, 80, 100, 0), 0), (Some(1), Some(0)));
+        assert_eq!(remaining(&limits, limits.undo(meter, 80, 0)), (Some(2), Some(100)));
+        assert_eq!(remaining(&limits, limits.correct(meter, 80, 100, 0)), (Some(1), Some(0)));
         let none = Limits::default();
         assert_eq!(none.charge(Meter::default(), u64::MAX, 0), Ok(Meter::default()));
-        assert_eq!(none.remaining(meter, 0), (None, None));
+        assert_eq!(remaining(&none, meter), (None, None));
     }
 }

@@ -82,6 +82,12 @@ impl Quota {
         if used.amount == 0 { 0 } else { self.end(used.window) }
     }
 
+    /// How long a window lasts.
+    #[must_use]
+    pub const fn period_ms(&self) -> Millis {
+        self.period_ms.get()
+    }
+
     /// What a window allows.
     #[must_use]
     pub const fn limit(&self) -> u64 {

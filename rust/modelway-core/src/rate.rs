@@ -97,6 +97,18 @@ impl Rate {
         Millis::try_from(at).unwrap_or(Millis::MAX)
     }
 
+    /// How many units pass in a period.
+    #[must_use]
+    pub fn count(&self) -> u64 {
+        u64::from(self.count.get())
+    }
+
+    /// That period.
+    #[must_use]
+    pub fn period_ms(&self) -> Millis {
+        Millis::from(self.period_ms.get())
+    }
+
     /// The most that passes at once.
     #[must_use]
     pub const fn burst(&self) -> u64 {

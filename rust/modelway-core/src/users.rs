@@ -7,7 +7,7 @@
 use std::collections::{BTreeSet, HashMap};
 
 use crate::ewma::Millis;
-use crate::limits::{Exceeded, Limits, Meter, Unit, both};
+use crate::limits::{Exceeded, Left, Limits, Meter, Unit, both};
 use crate::quota::{Quota, Used};
 
 /// A user: a hash of the name, made where names are.
@@ -43,28 +43,17 @@ pub enum Overdrawn {
     TooManyUsers(Millis),
 }
 
-/// What is left of one quota.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Left {
-    /// What a window allows.
-    pub limit: u64,
-    /// What is left of this one.
-    pub remaining: u64,
-    /// When the next one begins.
-    pub reset_at: Millis,
-}
-
 /// What a user may still use.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Standing {
     /// Requests that the rate lets pass at once.
-    pub requests_now: Option<u64>,
-    /// Tokens that the rate lets pass at once.
-    pub tokens_now: Option<u64>,
-    /// Requests of the window.
     pub requests: Option<Left>,
-    /// Tokens of the window.
+    /// Tokens that the rate lets pass at once.
     pub tokens: Option<Left>,
+    /// Requests of the quota's window.
+    pub quota_requests: Option<Left>,
+    /// Tokens of the quota's window.
+    pub quota_tokens: Option<Left>,
 }
 
 /// The accounts of at most so many users. All operations take O(log n).
@@ -209,12 +198,12 @@ impl Users {
                 reset_at: quota.reset_at(used, now),
             })
         };
-        let (requests_now, tokens_now) = self.limits.rates.remaining(account.meter, now);
+        let (requests, tokens) = self.limits.rates.left(account.meter, now);
         Standing {
-            requests_now,
-            tokens_now,
-            requests: left(self.limits.request_quota, account.requests),
-            tokens: left(self.limits.token_quota, account.tokens),
+            requests,
+            tokens,
+            quota_requests: left(self.limits.request_quota, account.requests),
+            quota_tokens: left(self.limits.token_quota, account.tokens),
         }
     }
 
@@ -237,8 +226,8 @@ impl Users {
 
 #[cfg(test)]
 mod tests {
-    use super::{Left, Overdrawn, Standing, UserLimits, Users};
-    use crate::limits::{Exceeded, Limits, Unit};
+    use super::{Overdrawn, Standing, UserLimits, Users};
+    use crate::limits::{Exceeded, Left, Limits, Unit};
     use crate::quota::Quota;
     use crate::rate::{Excess, Rate};
     use std::num::{NonZeroU32, NonZeroU64};
@@ -264,16 +253,17 @@ mod tests {
     fn each_user_has_an_account_that_shows_what_is_left() {
         let mut users = Users::new(limits(), 10);
         use_once(&mut users, 1, 60, 0).unwrap();
-        let tokens = Some(Left { limit: 100, remaining: 40, reset_at: 10_000 });
-        let seen = Standing { requests_now: Some(1), tokens_now: None, requests: None, tokens };
+        let requests = Some(Left { limit: 2, remaining: 1, reset_at: 1_000 });
+        let quota_tokens = Some(Left { limit: 100, remaining: 40, reset_at: 10_000 });
+        let seen = Standing { requests, quota_tokens, ..Standing::default() };
         assert_eq!(users.standing(1, 0), seen);
         let why = use_once(&mut users, 1, 41, 0).unwrap_err();
         assert_eq!(why, Overdrawn::Quota(Exceeded { unit: Unit::Tokens, excess: Excess::Until(10_000) }));
         use_once(&mut users, 1, 40, 0).unwrap();
         users.undo(1, 40, 0, 0);
         users.correct(1, 60, 10, 0, 0);
-        assert_eq!(users.standing(1, 0).tokens.unwrap().remaining, 90);
-        assert_eq!(users.standing(2, 0).tokens.unwrap().remaining, 100);
+        assert_eq!(users.standing(1, 0).quota_tokens.unwrap().remaining, 90);
+        assert_eq!(users.standing(2, 0).quota_tokens.unwrap().remaining, 100);
         use_once(&mut users, 1, 0, 0).unwrap();
         let why = use_once(&mut users, 1, 0, 0).unwrap_err();
         assert_eq!(why, Overdrawn::Rate(Exceeded { unit: Unit::Requests, excess: Excess::Until(1_000) }));
@@ -289,8 +279,9 @@ mod tests {
         let longer = UserLimits { token_quota: Some(Quota::new(500, day, 0)), ..limits() };
         users.set_limits(longer, 2, 10);
         assert_eq!(users.len(), 2);
-        assert_eq!(users.standing(3, 10).tokens, Some(Left { limit: 500, remaining: 470, reset_at: 20_000 }));
-        assert_eq!(users.standing(3, 10).requests_now, Some(1));
+        let left = Some(Left { limit: 500, remaining: 470, reset_at: 20_000 });
+        assert_eq!(users.standing(3, 10).quota_tokens, left);
+        assert_eq!(users.standing(3, 10).requests.unwrap().remaining, 1);
     }
 
     #[test]
@@ -302,7 +293,7 @@ mod tests {
         assert!(use_once(&mut users, 2, 1, 999).is_ok(), "who has a place may go on");
         use_once(&mut users, 3, 1, 1_000).unwrap();
         assert_eq!(users.len(), 2);
-        assert_eq!(users.standing(2, 1_000).tokens.unwrap().remaining, 94, "the other was forgotten");
+        assert_eq!(users.standing(2, 1_000).quota_tokens.unwrap().remaining, 94, "the other was forgotten");
         for user in 10..1_000_000 {
             assert!(use_once(&mut users, user, 1, 1_001).is_err());
         }

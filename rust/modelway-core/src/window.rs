@@ -22,6 +22,14 @@ impl Window {
         Self { bucket_ms, newest: 0, counts: [(0, 0); Self::BUCKETS as usize] }
     }
 
+    /// Another stretch of time: what was counted is forgotten, unless it is the same.
+    pub(crate) const fn set_span(&mut self, span_ms: Millis) {
+        let other = Self::new(span_ms);
+        if other.bucket_ms != self.bucket_ms {
+            *self = other;
+        }
+    }
+
     /// Counts so many more of both. When the clock steps back they count as now.
     pub(crate) fn add(&mut self, first: u64, second: u64, now: Millis) {
         let bucket = now / self.bucket_ms;

@@ -210,7 +210,7 @@ fn a_user_sees_limits_before_they_bite() {
     admission.add_model(backend, slots(1));
     let running = admitted(&mut admission, &ask(0, 1), 0);
     let waiting = queued(&mut admission, &ask(0, 1), 0);
-    assert_eq!(admission.standing(1, 0).tokens.unwrap().remaining, 50, "who waits has been charged");
+    assert_eq!(admission.standing(1, 0).quota_tokens.unwrap().remaining, 50, "who waits has been charged");
     let quota = refused(&mut admission, &ask(0, 1), 0);
     assert_eq!(quota, Refusal { why: Why::UserQuota(Unit::Tokens), when: Some(86_400_000) });
     let rate = refused(&mut admission, &Ask { tokens: 1, ..ask(0, 1) }, 0);
@@ -219,7 +219,7 @@ fn a_user_sees_limits_before_they_bite() {
     assert_eq!(never, Refusal { why: Why::UserQuota(Unit::Tokens), when: None });
     let _ = admission.cancel(waiting, 0).unwrap();
     let _ = admission.finish(running, Some(30), 0).unwrap();
-    assert_eq!(admission.standing(1, 0).tokens.unwrap().remaining, 220);
+    assert_eq!(admission.standing(1, 0).quota_tokens.unwrap().remaining, 220);
 }
 
 #[test]

@@ -287,8 +287,8 @@ impl Books {
         let much_later = self.now + 10_000_000;
         for user in 0..USERS {
             let standing = self.admission.standing(user, much_later);
-            assert_eq!(standing.requests_now, Some(10));
-            assert_eq!(standing.tokens.unwrap().remaining, 20_000);
+            assert_eq!(standing.requests.unwrap().remaining, 10);
+            assert_eq!(standing.quota_tokens.unwrap().remaining, 20_000);
         }
     }
 }

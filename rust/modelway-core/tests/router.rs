@@ -4,14 +4,12 @@
 
 mod support;
 
-use modelway_core::{
-    BreakerPolicy, OutcomeKind, Request, RequestOutcome, Router, SelectionReason, TaskClass,
-};
+use modelway_core::{OutcomeKind, Request, RequestOutcome, Router, Rules, SelectionReason, TaskClass};
 use serde_json::json;
 use support::{ids, settings};
 
 fn router(row: &serde_json::Value) -> Router {
-    Router::new(settings(row), BreakerPolicy::default()).unwrap()
+    Router::new(settings(row), Rules::default()).unwrap()
 }
 
 fn break_down(router: &Router, name: &str) {
@@ -19,7 +17,7 @@ fn break_down(router: &Router, name: &str) {
     let outcome =
         RequestOutcome { kind, ttft_ms: None, duration_ms: None, tokens: None, retry_after_s: None };
     for _ in 0..5 {
-        router.record(router.health_key(name).unwrap(), None, &outcome, 0, 0.0);
+        router.record(name, None, &outcome, 0, 0.0).unwrap();
     }
 }
 
@@ -27,7 +25,7 @@ fn break_down(router: &Router, name: &str) {
 fn a_decision_keeps_the_table_it_was_made_from() {
     let router = router(&json!({"models": ["a", "b"], "defaults": {"general": "a"}}));
     let decision = router.select(&Request::default(), || 0).unwrap();
-    router.replace(settings(&json!({"models": ["z"]})), BreakerPolicy::default()).unwrap();
+    router.replace(settings(&json!({"models": ["z"]})), Rules::default(), 0).unwrap();
     assert_eq!(decision.model().model_id, "a");
     assert_eq!(ids(decision.table(), decision.chain()), ["b"]);
     assert_eq!(decision.reason(), SelectionReason::Default);
@@ -37,13 +35,13 @@ fn a_decision_keeps_the_table_it_was_made_from() {
 fn health_stays_with_the_id_and_is_found_by_every_name_in_force() {
     let router = router(&json!({"models": [{"id": "a", "aliases": ["first"]}, "b"]}));
     break_down(&router, "first");
-    let state = |name: &str| router.health(router.health_key(name).unwrap(), 0).state;
+    let state = |name: &str| router.health(router.key(name).unwrap(), 0).state;
     assert_eq!((state("a"), state("first"), state("b")), ("open", "open", "closed"));
     let renamed = settings(&json!({"models": [{"id": "new", "aliases": ["a"]}]}));
-    router.replace(renamed, BreakerPolicy::default()).unwrap();
+    router.replace(renamed, Rules::default(), 0).unwrap();
     assert_eq!((state("a"), state("new"), state("b")), ("closed", "closed", "closed"));
-    assert!(router.health_key("first").is_none());
-    router.replace(settings(&json!({"models": ["a"]})), BreakerPolicy::default()).unwrap();
+    assert!(router.key("first").is_none());
+    router.replace(settings(&json!({"models": ["a"]})), Rules::default(), 0).unwrap();
     assert_eq!(state("a"), "open");
 }
 

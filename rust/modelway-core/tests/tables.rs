@@ -7,7 +7,7 @@ mod support;
 use modelway_core::classify::{READABLE, is_background, own_words};
 use modelway_core::request::{Message, Role, digest};
 use modelway_core::{
-    BreakerPolicy, Classify, OutcomeKind, Reading, Request, RequestOutcome, Router, RoutingTable, SelectError,
+    Classify, OutcomeKind, Reading, Request, RequestOutcome, Router, RoutingTable, Rules, SelectError,
 };
 use serde_json::Value;
 use support::{all_hold, classifier, ids, plain, settings, strings, task};
@@ -29,7 +29,7 @@ fn above(reading: &Reading, name: &str) -> usize {
 fn selection() {
     let classifier = classifier();
     let models = settings(&serde_json::json!({"models": ["only"]}));
-    let router = Router::new(models, BreakerPolicy::default()).unwrap();
+    let router = Router::new(models, Rules::default()).unwrap();
     all_hold("selection", |row| {
         let text = row["text"].as_str().unwrap();
         let reading = classifier.read(text);
@@ -89,19 +89,17 @@ fn chains() {
 #[test]
 fn decisions() {
     all_hold("decisions", |row| {
-        let router =
-            Router::new(settings(row), BreakerPolicy::default()).map_err(|errors| format!("{errors:?}"))?;
+        let router = Router::new(settings(row), Rules::default()).map_err(|errors| format!("{errors:?}"))?;
         for name in strings(&row["down"]) {
-            let key = router.health_key(&name).ok_or_else(|| format!("no model {name}"))?;
             let outcome = RequestOutcome {
-                kind: OutcomeKind::Connect,
+                kind: OutcomeKind::Timeout,
                 ttft_ms: None,
                 duration_ms: None,
                 tokens: None,
                 retry_after_s: None,
             };
             for _ in 0..5 {
-                router.record(key, None, &outcome, 0, 0.0);
+                router.record(&name, None, &outcome, 0, 0.0).ok_or_else(|| format!("no model {name}"))?;
             }
         }
         let asked = &row["request"];
@@ -205,7 +203,7 @@ fn background_calls() {
 #[test]
 fn m13_m14_conversations() {
     let models = settings(&serde_json::json!({"models": ["only"]}));
-    let router = Router::new(models, BreakerPolicy::default()).unwrap();
+    let router = Router::new(models, Rules::default()).unwrap();
     all_hold("conversations", |row| {
         let roles = [Role::User, Role::Assistant].into_iter().cycle();
         let turns = strings(&row["turns"]);

@@ -1,5 +1,6 @@
 //! The Python face of modelway-core: arguments in, one core call, results out. No policy here.
 
+mod admission;
 mod arguments;
 mod batch;
 mod decision;
@@ -10,6 +11,7 @@ mod outcome;
 mod profile;
 mod request;
 mod router;
+mod rules;
 mod settings;
 mod training;
 
@@ -58,6 +60,11 @@ fn _core(module: &Bound<'_, PyModule>) -> PyResult<()> {
     module.add("feature_space", features::feature_space(module.py())?)?;
     module.add("classifier_fingerprint", features::fingerprint())?;
     module.add_class::<router::CoreRouter>()?;
+    module.add_class::<admission::Admitted>()?;
+    module.add_class::<admission::Queued>()?;
+    module.add_class::<admission::Effects>()?;
+    module.add_class::<admission::Alert>()?;
+    module.add_class::<admission::ModelLoad>()?;
     module.add_class::<EmptyCall>()?;
     let facts = PyDict::new(module.py());
     facts.set_item("version", env!("CARGO_PKG_VERSION"))?;

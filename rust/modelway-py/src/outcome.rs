@@ -90,7 +90,7 @@ impl RequestOutcome {
     }
 }
 
-/// A snapshot of one model's health.
+/// A snapshot of the health of one model, or of one backend.
 #[pyclass(frozen, module = "modelway._core")]
 pub(crate) struct ModelHealth {
     pub(crate) model: String,
@@ -144,6 +144,11 @@ impl ModelHealth {
     #[getter]
     fn ttft_ms(&self) -> Option<f64> {
         self.core.ttft_ms
+    }
+
+    #[getter]
+    fn load_ms(&self) -> Option<f64> {
+        self.core.load_ms
     }
 
     #[getter]

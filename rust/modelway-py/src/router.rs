@@ -3,25 +3,34 @@
 use std::time::Instant;
 
 use modelway_core::request::Request;
-use modelway_core::{HealthKey, Millis, NotNow, Rejection, Router, RoutingTable, SelectError, TaskClass};
+use modelway_core::router::{Answer, Refused};
+use modelway_core::{
+    Changes, Millis, ModelKey, NotNow, Rejection, Router, RoutingTable, SelectError, Setback, TaskClass,
+    Terms,
+};
 use pyo3::exceptions::PyTypeError;
 use pyo3::prelude::*;
 use pyo3::types::{PyDict, PyString, PyTuple};
 
-use crate::arguments::{seconds, text};
+use crate::admission::{Admitted, Effects, ModelLoad, Queued, alerts, in_force, refusal, standing};
+use crate::arguments::{amount, count, seconds, text};
 use crate::batch::ClassificationBatch;
 use crate::decision::{Classification, RoutingDecision};
 use crate::errors::{attempt, config_error, raise};
 use crate::outcome::{ModelHealth, RequestOutcome};
 use crate::profile::ModelProfile;
 use crate::request::RoutingRequest;
+use crate::rules::UserHash;
 use crate::settings;
 
-/// The routing table, the classifier and the health of all models.
+/// The routing table, the classifier, the health of all models, and the limits on their use.
 #[pyclass(frozen, subclass, module = "modelway._core")]
 pub(crate) struct CoreRouter {
     router: Router,
+    users: UserHash,
     born: Instant,
+    /// What nearly every change causes.
+    nothing: Py<Effects>,
 }
 
 impl CoreRouter {
@@ -37,8 +46,20 @@ impl CoreRouter {
         }
     }
 
-    fn key(&self, py: Python<'_>, name: &str) -> PyResult<HealthKey> {
-        self.router.health_key(name).ok_or_else(|| unknown(py, name, self.router.table().nearest(name)))
+    fn key(&self, py: Python<'_>, name: &str) -> PyResult<ModelKey> {
+        self.router.key(name).ok_or_else(|| self.unknown(py, name))
+    }
+
+    #[cold]
+    fn unknown(&self, py: Python<'_>, name: &str) -> PyErr {
+        unknown(py, name, self.router.table().nearest(name))
+    }
+
+    fn effects(&self, py: Python<'_>, changes: Changes, now: Millis) -> PyResult<Py<Effects>> {
+        if changes.is_empty() {
+            return Ok(self.nothing.clone_ref(py));
+        }
+        Py::new(py, Effects::new(changes, now))
     }
 
     #[cold]
@@ -90,16 +111,36 @@ impl CoreRouter {
         let mut attempts = Vec::with_capacity(rejected.len());
         for (index, why) in rejected {
             let model = table.model(*index).model_id.as_str();
-            let health = self.router.health_key(model).map(|key| self.router.health(key, now));
-            let next = health.and_then(|seen| seen.retry_in_ms).filter(|_| *why == Rejection::Unavailable);
+            let not_now = self.router.key(model).and_then(|key| self.router.check(key, now).err());
+            let next = not_now.filter(|_| *why == Rejection::Unavailable);
+            let next = next.map(|why| seconds(why.until.saturating_sub(now)));
             let why: String = sentence.call1((why.short(),))?.extract()?;
-            attempts.push(attempt(py, model, &why, next.map(seconds))?);
+            attempts.push(attempt(py, model, &why, next)?);
         }
         let message: String = explain.getattr("none_left_sentence")?.call1((&attempts,))?.extract()?;
         let facts = PyDict::new(py);
         facts.set_item("attempts", PyTuple::new(py, attempts)?)?;
         Ok(raise(py, "NoModelAvailable", &message, Some(&facts)))
     }
+}
+
+/// A model that must be left alone now.
+#[cold]
+fn not_now_error(py: Python<'_>, model: &str, not_now: NotNow, now: Millis) -> PyErr {
+    let make = || -> PyResult<PyErr> {
+        let why = match not_now.why {
+            Setback::Circuit => None,
+            Setback::Backend => Some("backend"),
+            Setback::Held(kind) => Some(kind.short()),
+        };
+        let sentence = py.import("modelway.explain")?.getattr("not_now_sentence")?;
+        let why: String = sentence.call1((why,))?.extract()?;
+        let next = seconds(not_now.until.saturating_sub(now));
+        let facts = PyDict::new(py);
+        facts.set_item("attempts", (attempt(py, model, &why, Some(next))?,))?;
+        Ok(raise(py, "NoModelAvailable", &format!("{model}: {why}"), Some(&facts)))
+    };
+    make().unwrap_or_else(|error| error)
 }
 
 /// Nothing here is called `name`.
@@ -117,15 +158,25 @@ fn unknown(py: Python<'_>, name: &str, nearest: Option<&str>) -> PyErr {
     }
 }
 
+/// No backend was ever called `name`.
+#[cold]
+fn no_backend(py: Python<'_>, name: &str) -> PyErr {
+    let shown: String = name.chars().take(80).collect();
+    let message = format!("no backend is called {shown:?}; the names stand under [[backends]]");
+    raise(py, "ModelwayError", &message, None)
+}
+
 #[pymethods]
 impl CoreRouter {
     #[new]
     fn new(settings: &Bound<'_, PyAny>) -> PyResult<Self> {
         let py = settings.py();
-        let (settings, policy) = settings::read(settings)?;
-        let router = Router::new(settings, policy).map_err(|problems| config_error(py, &problems))?;
+        let users = UserHash::new();
+        let (settings, rules) = settings::read(settings, &users)?;
+        let router = Router::new(settings, rules).map_err(|problems| config_error(py, &problems))?;
+        let nothing = Py::new(py, Effects::new(Changes::default(), 0))?;
         #[expect(clippy::disallowed_methods, reason = "the binding is where the clock is read")]
-        Ok(Self { router, born: Instant::now() })
+        Ok(Self { router, users, born: Instant::now(), nothing })
     }
 
     fn select(&self, request: &Bound<'_, PyAny>) -> PyResult<RoutingDecision> {
@@ -167,40 +218,129 @@ impl CoreRouter {
     }
 
     #[pyo3(signature = (model, outcome, attempt=None))]
-    fn record_outcome(
+    fn record_outcome<'py>(
+        &self,
+        py: Python<'py>,
+        model: &Bound<'py, PyString>,
+        outcome: &Bound<'py, RequestOutcome>,
+        attempt: Option<u64>,
+    ) -> PyResult<Bound<'py, PyTuple>> {
+        let model = &*text(model);
+        let told = self.router.record(model, attempt, &outcome.get().core, self.now(), fastrand::f64());
+        alerts(py, &told.ok_or_else(|| self.unknown(py, model))?)
+    }
+
+    #[pyo3(signature = (model, user=None, *, tokens=None, deadline_s=None, is_retry=false))]
+    fn admit<'py>(
+        &self,
+        py: Python<'py>,
+        model: &Bound<'py, PyString>,
+        user: Option<&Bound<'py, PyString>>,
+        tokens: Option<&Bound<'py, PyAny>>,
+        deadline_s: Option<&Bound<'py, PyAny>>,
+        is_retry: bool,
+    ) -> PyResult<Bound<'py, PyAny>> {
+        let model = &*text(model);
+        let key = self.key(py, model)?;
+        let now = self.now();
+        let deadline_s = deadline_s.map(|value| amount("deadline_s", value)).transpose()?;
+        let terms = Terms {
+            user: self.users.of(user.map(text).as_deref()),
+            tokens: tokens.map_or(Ok(0), |value| count("tokens", value))?,
+            #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "it saturates")]
+            deadline: deadline_s.map(|seconds| now.saturating_add((seconds * 1000.0) as Millis)),
+            is_retry,
+        };
+        match self.router.admit(key, &terms, now) {
+            Ok((Answer::Admitted(ticket), changes)) => {
+                let effects = self.effects(py, changes, now)?;
+                Ok(Bound::new(py, Admitted::new(ticket, effects))?.into_any())
+            }
+            Ok((Answer::Queued(ticket, place), changes)) => {
+                let effects = self.effects(py, changes, now)?;
+                Ok(Bound::new(py, Queued::new(ticket, place, effects))?.into_any())
+            }
+            Err(Refused::NotNow(why)) => Err(not_now_error(py, model, why, now)),
+            Err(Refused::Limit(why)) => Err(refusal(py, model, why, now)),
+        }
+    }
+
+    fn begin_admitted(&self, py: Python<'_>, ticket: u64) -> PyResult<()> {
+        let now = self.now();
+        let begun = self.router.begin_admitted(ticket, now);
+        begun.map_err(|(model, why)| not_now_error(py, &model, why, now))
+    }
+
+    #[pyo3(signature = (ticket, outcome, tokens=None))]
+    fn finish(
         &self,
         py: Python<'_>,
-        model: &Bound<'_, PyString>,
+        ticket: u64,
         outcome: &Bound<'_, RequestOutcome>,
-        attempt: Option<u64>,
-    ) -> PyResult<()> {
-        let key = self.key(py, &text(model))?;
-        self.router.record(key, attempt, &outcome.get().core, self.now(), fastrand::f64());
-        Ok(())
+        tokens: Option<&Bound<'_, PyAny>>,
+    ) -> PyResult<Py<Effects>> {
+        let tokens = tokens.map(|value| count("tokens", value)).transpose()?;
+        let now = self.now();
+        let changes = self.router.finish(ticket, &outcome.get().core, tokens, now, fastrand::f64());
+        self.effects(py, changes, now)
+    }
+
+    fn cancel(&self, py: Python<'_>, ticket: u64) -> PyResult<Py<Effects>> {
+        let now = self.now();
+        self.effects(py, self.router.cancel(ticket, now), now)
+    }
+
+    fn tick(&self, py: Python<'_>) -> PyResult<Py<Effects>> {
+        let now = self.now();
+        self.effects(py, self.router.tick(now), now)
+    }
+
+    fn next_wake_s(&self) -> Option<f64> {
+        self.router.next_wake().map(|when| seconds(when.saturating_sub(self.now())))
+    }
+
+    fn place(&self, ticket: u64) -> Option<(usize, Option<f64>)> {
+        let place = self.router.place(ticket, self.now())?;
+        Some((place.position, place.eta_ms.map(seconds)))
+    }
+
+    fn load(&self, py: Python<'_>, model: &Bound<'_, PyString>) -> PyResult<ModelLoad> {
+        Ok(ModelLoad { load: self.router.load(self.key(py, &text(model))?) })
+    }
+
+    #[pyo3(signature = (user))]
+    fn standing<'py>(
+        &self,
+        py: Python<'py>,
+        user: Option<&Bound<'py, PyString>>,
+    ) -> PyResult<Bound<'py, PyDict>> {
+        let now = self.now();
+        standing(py, &self.router.standing(self.users.of(user.map(text).as_deref()), now), now)
+    }
+
+    fn limits<'py>(&self, py: Python<'py>) -> PyResult<Vec<Bound<'py, PyDict>>> {
+        self.router.limits().iter().map(|limit| in_force(py, limit)).collect()
     }
 
     fn begin(&self, py: Python<'_>, model: &Bound<'_, PyString>) -> PyResult<u64> {
         let model = &*text(model);
         let key = self.key(py, model)?;
         let now = self.now();
-        self.router.begin(key, now).map_err(|not_now: NotNow| {
-            let make = || -> PyResult<PyErr> {
-                let held = not_now.held.map(modelway_core::OutcomeKind::short);
-                let why: String =
-                    py.import("modelway.explain")?.getattr("not_now_sentence")?.call1((held,))?.extract()?;
-                let next = seconds(not_now.until.saturating_sub(now));
-                let facts = PyDict::new(py);
-                facts.set_item("attempts", (attempt(py, model, &why, Some(next))?,))?;
-                Ok(raise(py, "NoModelAvailable", &format!("{model}: {why}"), Some(&facts)))
-            };
-            make().unwrap_or_else(|error| error)
-        })
+        self.router.begin(key, now).map_err(|not_now| not_now_error(py, model, not_now, now))
     }
 
     fn health(&self, py: Python<'_>, model: &Bound<'_, PyString>) -> PyResult<ModelHealth> {
         let key = self.key(py, &text(model))?;
         let model = self.resolve(py, model)?;
         Ok(ModelHealth { model, core: self.router.health(key, self.now()) })
+    }
+
+    fn backend_health(&self, py: Python<'_>, backend: &Bound<'_, PyString>) -> PyResult<ModelHealth> {
+        let name = text(backend).into_owned();
+        match self.router.backend_health(&name, self.now()) {
+            Some(core) => Ok(ModelHealth { model: name, core }),
+            None => Err(no_backend(py, &name)),
+        }
     }
 
     fn resolve(&self, py: Python<'_>, name: &Bound<'_, PyString>) -> PyResult<String> {
@@ -224,7 +364,7 @@ impl CoreRouter {
 
     fn replace_table(&self, settings: &Bound<'_, PyAny>) -> PyResult<()> {
         let py = settings.py();
-        let (settings, policy) = settings::read(settings)?;
-        self.router.replace(settings, policy).map_err(|problems| config_error(py, &problems))
+        let (settings, rules) = settings::read(settings, &self.users)?;
+        self.router.replace(settings, rules, self.now()).map_err(|problems| config_error(py, &problems))
     }
 }

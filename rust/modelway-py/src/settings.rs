@@ -1,12 +1,12 @@
 //! Settings as Python hands them over: plain dicts of plain values, one field each.
 
-use modelway_core::backoff::Backoff;
 use modelway_core::{
-    BreakerPolicy, CostTier, Keywords, LicenseTier, Locality, ModelCapability, ModelProfile, Settings,
-    TaskClass,
+    CostTier, Keywords, LicenseTier, Locality, ModelCapability, ModelProfile, Rules, Settings, TaskClass,
 };
 use pyo3::exceptions::PyValueError;
 use pyo3::prelude::*;
+
+use crate::rules::{RawRules, UserHash};
 
 #[derive(FromPyObject)]
 #[pyo3(from_item_all)]
@@ -38,9 +38,6 @@ struct RawSettings {
     weights: Option<Vec<u8>>,
     threshold: Option<f32>,
     priors: Vec<(String, f32)>,
-    failures_to_open: u32,
-    backoff_ms: u64,
-    max_backoff_ms: u64,
 }
 
 fn known<T>(parse: impl Fn(&str) -> Option<T>, name: &str) -> PyResult<T> {
@@ -73,8 +70,9 @@ impl RawModel {
     }
 }
 
-/// The core's settings and health policy from Python's dict.
-pub(crate) fn read(raw: &Bound<'_, PyAny>) -> PyResult<(Settings, BreakerPolicy)> {
+/// The core's settings and rules from Python's dict.
+pub(crate) fn read(raw: &Bound<'_, PyAny>, users: &UserHash) -> PyResult<(Settings, Rules)> {
+    let rules = raw.extract::<RawRules>()?.rules(users)?;
     let raw: RawSettings = raw.extract()?;
     let by_task = |name: &str| known(TaskClass::parse, name);
     let settings = Settings {
@@ -99,10 +97,5 @@ pub(crate) fn read(raw: &Bound<'_, PyAny>) -> PyResult<(Settings, BreakerPolicy)
             .map(|(task, share)| Ok((by_task(&task)?, share)))
             .collect::<PyResult<_>>()?,
     };
-    let policy = BreakerPolicy {
-        failures_to_open: raw.failures_to_open,
-        backoff: Backoff::new(raw.backoff_ms, raw.max_backoff_ms),
-        ..BreakerPolicy::default()
-    };
-    Ok((settings, policy))
+    Ok((settings, rules))
 }

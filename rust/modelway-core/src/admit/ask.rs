@@ -93,8 +93,8 @@ pub enum Why {
     UserQuota(Unit),
     /// More users than can be kept apart.
     TooManyUsers,
-    /// A rate that could never let it pass.
-    Rate(Unit),
+    /// A rate that could never let it pass, and whose.
+    Rate(Whose, Unit),
     /// The model is larger than its backend's memory.
     Memory,
     /// The backend's budget for retries.
@@ -103,6 +103,17 @@ pub enum Why {
     QueueFull,
     /// It would be admitted after its deadline.
     Deadline,
+}
+
+/// Whose rate it is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Whose {
+    /// The model's.
+    Model,
+    /// That of all models of its backend.
+    Backend,
+    /// That of all models.
+    Common,
 }
 
 /// What a change caused.
@@ -115,6 +126,15 @@ pub struct Effects {
     pub refused: SmallVec<[(Ticket, Refusal); 1]>,
     /// Their memory was given to others: they must be unloaded first.
     pub evicted: Evicted,
+}
+
+impl Effects {
+    /// Adds what a later change caused.
+    pub fn extend(&mut self, later: Self) {
+        self.granted.extend(later.granted);
+        self.refused.extend(later.refused);
+        self.evicted.extend(later.evicted);
+    }
 }
 
 /// How busy a model is.

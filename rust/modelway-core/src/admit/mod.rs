@@ -24,7 +24,9 @@ use crate::limits::{Limits, Meter};
 use crate::ticket::{Ticket, Tickets};
 use crate::users::{Standing, User, UserLimits, Users};
 use crate::vram::{ModelNumber, Residency};
-pub use ask::{Answer, Ask, BackendNumber, BackendResources, Effects, Load, ModelResources, Refusal, Why};
+pub use ask::{
+    Answer, Ask, BackendNumber, BackendResources, Effects, Load, ModelResources, Refusal, Whose, Why,
+};
 use settle::{Taken, Work};
 use shared::SharedRate;
 

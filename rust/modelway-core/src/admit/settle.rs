@@ -2,7 +2,7 @@
 
 use std::collections::VecDeque;
 
-use super::ask::{Effects, ModelResources, Refusal, Why};
+use super::ask::{Effects, ModelResources, Refusal, Whose, Why};
 use super::shared::Kept;
 use super::{Admission, Backend, Entry, Model, State};
 use crate::ewma::Millis;
@@ -148,14 +148,16 @@ impl Admission {
     pub(super) fn never(&self, number: ModelNumber, tokens: u64) -> Option<Why> {
         let Model { backend, resources, .. } = &self.models[number];
         let Backend { rate, residency, .. } = &self.backends[*backend];
-        let limits = [&resources.limits, &rate.limits, &self.common.limits];
         if !residency.is_possible(resources.memory_bytes) {
-            Some(Why::Memory)
-        } else if limits.iter().any(|limits| limits.is_never(tokens)) {
-            Some(Why::Rate(Unit::Tokens))
-        } else {
-            None
+            return Some(Why::Memory);
         }
+        let limits = [
+            (Whose::Model, &resources.limits),
+            (Whose::Backend, &rate.limits),
+            (Whose::Common, &self.common.limits),
+        ];
+        let never = limits.into_iter().find(|(_, limits)| limits.is_never(tokens));
+        never.map(|(whose, _)| Why::Rate(whose, Unit::Tokens))
     }
 
     /// Takes all that a request of this model needs, or nothing.

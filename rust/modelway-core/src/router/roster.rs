@@ -1,0 +1,208 @@
+//! Models and backends by name, for the router's whole life: a swap of the table finds them again, with their
+//! health and with what they have used.
+
+use std::collections::HashMap;
+
+use smallvec::SmallVec;
+
+use super::rules::Rules;
+use crate::admit::{Admission, BackendNumber, Effects};
+use crate::breaker::{Attempt, BreakerPolicy};
+use crate::ewma::Millis;
+use crate::health::{Alert, ModelHealth, NotNow, Setback};
+use crate::outcome::RequestOutcome;
+use crate::table::RoutingTable;
+use crate::vram::ModelNumber;
+
+/// A model of a backend: good for the router's whole life, whatever table is in force.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub struct ModelKey(ModelNumber);
+
+impl ModelKey {
+    /// The number that the admission knows it by.
+    pub(super) const fn number(self) -> ModelNumber {
+        self.0
+    }
+}
+
+/// Whom an alert is about, by name.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Subject {
+    /// A model's id.
+    Model(String),
+    /// A backend's name.
+    Backend(String),
+}
+
+/// What somebody should be told; nearly always nothing.
+pub type Alerts = SmallVec<[(Subject, Alert); 1]>;
+
+#[derive(Debug, Default)]
+pub(super) struct Roster {
+    policy: BreakerPolicy,
+    /// In the order of the admission's numbers.
+    models: Vec<Model>,
+    backends: Vec<Backend>,
+    /// For each model of the table its key.
+    keys: Vec<ModelKey>,
+    /// The key that a model id had last, in whatever table.
+    latest: HashMap<String, ModelKey>,
+    key_of: HashMap<(BackendNumber, String), ModelKey>,
+    backend_of: HashMap<String, BackendNumber>,
+    /// How many models and backends are not plainly well; zero makes a decision skip them all.
+    troubled: usize,
+    last_attempt: Attempt,
+}
+
+#[derive(Debug)]
+struct Model {
+    id: String,
+    backend: BackendNumber,
+    health: ModelHealth,
+}
+
+#[derive(Debug)]
+struct Backend {
+    name: String,
+    health: ModelHealth,
+}
+
+impl Roster {
+    /// Takes over a table's models under these rules: those it knows by name keep what they have.
+    pub(super) fn adopt(
+        &mut self,
+        table: &RoutingTable,
+        rules: &Rules,
+        admission: &mut Admission,
+        now: Millis,
+    ) -> Effects {
+        let mut effects = admission.set_limits(rules.users, rules.max_users, rules.common, now);
+        self.policy = rules.breaker;
+        for (name, number) in &self.backend_of {
+            effects.extend(admission.set_backend(*number, &rules.of_backend(name), now));
+        }
+        self.keys.clear();
+        for profile in table.models() {
+            let resources = rules.of_model(profile);
+            let backend = self.backend(&profile.backend_id, rules, admission);
+            let place = (backend, profile.model_id.clone());
+            let key = if let Some(key) = self.key_of.get(&place) {
+                effects.extend(admission.set_model(key.0, resources, now));
+                *key
+            } else {
+                let key = ModelKey(admission.add_model(backend, resources));
+                let id = profile.model_id.clone();
+                self.models.push(Model { id, backend, health: ModelHealth::default() });
+                self.key_of.insert(place, key);
+                key
+            };
+            self.latest.insert(profile.model_id.clone(), key);
+            self.keys.push(key);
+        }
+        let models = self.models.iter_mut().map(|model| &mut model.health);
+        for health in models.chain(self.backends.iter_mut().map(|backend| &mut backend.health)) {
+            health.set_policy(&self.policy);
+        }
+        effects
+    }
+
+    fn backend(&mut self, name: &str, rules: &Rules, admission: &mut Admission) -> BackendNumber {
+        if let Some(number) = self.backend_of.get(name) {
+            return *number;
+        }
+        let number = admission.add_backend(rules.of_backend(name));
+        self.backends.push(Backend { name: name.to_owned(), health: ModelHealth::default() });
+        self.backend_of.insert(name.to_owned(), number);
+        number
+    }
+
+    /// The model's key: by a name in force, else by an id that an earlier table had.
+    pub(super) fn find(&self, table: &RoutingTable, name: &str) -> Option<ModelKey> {
+        match table.find(name) {
+            Some(index) => Some(self.keys[usize::from(index)]),
+            None => self.latest.get(name).copied(),
+        }
+    }
+
+    /// The keys of the table's models, in its order.
+    pub(super) fn keys(&self) -> &[ModelKey] {
+        &self.keys
+    }
+
+    /// The id of a model that the admission knows by this number.
+    pub(super) fn id(&self, model: ModelNumber) -> &str {
+        &self.models[model].id
+    }
+
+    pub(super) fn health(&self, model: ModelKey) -> &ModelHealth {
+        &self.models[model.0].health
+    }
+
+    pub(super) fn health_of_backend(&self, name: &str) -> Option<&ModelHealth> {
+        self.backend_of.get(name).map(|number| &self.backends[*number].health)
+    }
+
+    pub(super) const fn is_anybody_troubled(&self) -> bool {
+        self.troubled > 0
+    }
+
+    /// Whether a model may be asked, and its backend.
+    pub(super) fn check(&self, model: ModelKey, now: Millis) -> Result<(), NotNow> {
+        let Model { backend, health, .. } = &self.models[model.0];
+        health.check(now)?;
+        let of_backend = self.backends[*backend].health.check(now);
+        of_backend.map_err(|not_now| NotNow { why: Setback::Backend, ..not_now })
+    }
+
+    /// Takes the right to ask a model, and its backend: of both or of neither.
+    pub(super) fn begin(&mut self, model: ModelKey, now: Millis) -> Result<Attempt, NotNow> {
+        self.check(model, now)?;
+        self.last_attempt += 1;
+        let attempt = self.last_attempt;
+        self.change(model, |health, backend, _| {
+            health.begin(attempt, now)?;
+            backend.begin(attempt, now)
+        })
+    }
+
+    /// Takes note of how an attempt ended.
+    pub(super) fn record(
+        &mut self,
+        model: ModelKey,
+        attempt: Option<Attempt>,
+        outcome: &RequestOutcome,
+        now: Millis,
+        chance: f64,
+    ) -> Alerts {
+        let (of_model, of_backend) = self.change(model, |health, backend, policy| {
+            let of_model = health.record(attempt, outcome, policy, now, chance);
+            (of_model, backend.record_of_backend(attempt, outcome, policy, now, chance))
+        });
+        let mut alerts = Alerts::new();
+        if let Some(alert) = of_model {
+            alerts.push((Subject::Model(self.id(model.0).to_owned()), alert));
+        }
+        if let Some(alert) = of_backend {
+            let name = &self.backends[self.models[model.0].backend].name;
+            alerts.push((Subject::Backend(name.clone()), alert));
+        }
+        alerts
+    }
+
+    /// Changes the health of a model and of its backend.
+    fn change<R>(
+        &mut self,
+        model: ModelKey,
+        act: impl FnOnce(&mut ModelHealth, &mut ModelHealth, &BreakerPolicy) -> R,
+    ) -> R {
+        let Model { backend, health, .. } = &mut self.models[model.0];
+        let backend = &mut self.backends[*backend].health;
+        let troubled = |one: &ModelHealth, other: &ModelHealth| {
+            usize::from(!one.is_untroubled()) + usize::from(!other.is_untroubled())
+        };
+        let before = troubled(health, backend);
+        let answer = act(health, backend, &self.policy);
+        self.troubled = self.troubled + troubled(health, backend) - before;
+        answer
+    }
+}

@@ -1,0 +1,75 @@
+//! What requests may use, as configured: limits of users, models and backends, by name.
+
+use std::collections::HashMap;
+use std::num::NonZeroU32;
+
+use crate::admit::{BackendResources, ModelResources};
+use crate::breaker::BreakerPolicy;
+use crate::limits::Limits;
+use crate::profile::ModelProfile;
+use crate::table::BuildError;
+use crate::users::{User, UserLimits};
+
+/// The rules in force beside the routing table. By default nothing is limited but the length of queues.
+#[derive(Clone, Debug)]
+pub struct Rules {
+    /// When circuits open.
+    pub breaker: BreakerPolicy,
+    /// What each user may use.
+    pub users: UserLimits,
+    /// So many users are kept apart by their limits.
+    pub max_users: usize,
+    /// Users to whom more of a queue is due than to others.
+    pub shares: HashMap<User, NonZeroU32>,
+    /// Rates of all requests together.
+    pub common: Limits,
+    /// What backends offer, by name; the default for those not named.
+    pub backends: HashMap<String, BackendResources>,
+    /// What models may use, by id, but for their memory, which stands in their profile.
+    pub models: HashMap<String, ModelResources>,
+}
+
+impl Default for Rules {
+    fn default() -> Self {
+        Self {
+            breaker: BreakerPolicy::default(),
+            users: UserLimits::default(),
+            max_users: 10_000,
+            shares: HashMap::new(),
+            common: Limits::default(),
+            backends: HashMap::new(),
+            models: HashMap::new(),
+        }
+    }
+}
+
+impl Rules {
+    /// What a model may use.
+    #[must_use]
+    pub fn of_model(&self, model: &ModelProfile) -> ModelResources {
+        let named = self.models.get(&model.model_id).copied().unwrap_or_default();
+        ModelResources { memory_bytes: model.memory_bytes.unwrap_or(0), ..named }
+    }
+
+    /// What a backend offers.
+    #[must_use]
+    pub fn of_backend(&self, name: &str) -> BackendResources {
+        self.backends.get(name).copied().unwrap_or_default()
+    }
+
+    /// Models that could never be loaded.
+    pub(super) fn problems(&self, models: &[ModelProfile]) -> Vec<BuildError> {
+        let too_large = |(index, model): (usize, &ModelProfile)| {
+            let (bytes, room) = (model.memory_bytes?, self.of_backend(&model.backend_id).memory_bytes?);
+            (bytes > room).then(|| BuildError {
+                path: format!("models[{index}].memory_bytes"),
+                message: format!(
+                    "{bytes} bytes are more than the {room} of the backend {:?}; correct one of them or move the \
+                     model to another backend",
+                    model.backend_id
+                ),
+            })
+        };
+        models.iter().enumerate().filter_map(too_large).collect()
+    }
+}
