@@ -501,6 +501,10 @@ class RoutingDecision:
         """(model, reason) of every model that could not be chosen: ``external``, ``lan``, ``tools``,
         ``images``, ``context_length``, ``unavailable``."""
     @property
+    def tie_break(self) -> str | None:
+        """What decided among models that are equal otherwise: ``health`` (another has failed lately), ``wait`` (another
+        would take longer to begin); None: nothing had to."""
+    @property
     def explanation(self) -> str: ...
     @property
     def scores(self) -> dict[str, float]:

@@ -38,6 +38,12 @@ _HELD = {
     "unauthorized": "its server refused our key",
 }
 
+_TIE_BREAKS = {
+    None: "",
+    "health": "; of equal models it has failed least lately",
+    "wait": "; of equal models it can begin soonest",
+}
+
 _LIMITS = {
     "user requests": "you have sent as many requests as the rate for a user lets pass",
     "user tokens": "you have used as many tokens as the rate for a user lets pass",
@@ -60,6 +66,10 @@ _PASSED_OVER = {
 
 def explain(decision: RoutingDecision) -> str:
     """One sentence on why this model serves, without a full stop, for people."""
+    return _why(decision) + _TIE_BREAKS[decision.tie_break]
+
+
+def _why(decision: RoutingDecision) -> str:
     task = str(decision.task)
     words = TASK_WORDS[task]
     reason = str(decision.reason)

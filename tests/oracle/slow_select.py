@@ -10,6 +10,8 @@ The rules (docs/decisions.md and the comments of select.rs, fallback.rs and tabl
   cost and time to the first token, then as configured.
 - A candidate that is not on this machine, lacks what the request needs, is too short for it, or is out of order
   is passed over. The first that is left serves, the others follow.
+- Of models of the same rank those that failed lately stand behind the others. The best at a task is of the rank of
+  those good at it, where nobody wrote a default or a chain. What the caller's word leads to stays as it is.
 """
 
 from __future__ import annotations
@@ -120,21 +122,25 @@ def fallback_chain(case: Case, name: str) -> list[str]:
     return unique([follower for task in served for follower in followers(case, task)])
 
 
-def for_class(case: Case, task: str) -> list[str]:
-    default = first_model(case, task)
+def rank(case: Case, task: str, name: str) -> tuple[int, int]:
     chain = followers(case, task)
+    if name == first_model(case, task) and (chain or task in case.get("defaults", {})):
+        return (0, 0)
+    if name in chain:
+        return (1, chain.index(name))
+    model = models_of(case)[name]
+    if task in model.get("strengths", ()):
+        return (2, 0)
+    return (4, 0) if task in model.get("weaknesses", ()) else (3, 0)
+
+
+def for_class(case: Case, task: str) -> list[str]:
     models = models_of(case)
-
-    def rank(name: str) -> tuple[int, int]:
-        if name == default:
-            return (0, 0)
-        if name in chain:
-            return (1, chain.index(name))
-        if task in models[name].get("strengths", ()):
-            return (2, 0)
-        return (4, 0) if task in models[name].get("weaknesses", ()) else (3, 0)
-
-    return sorted(models, key=lambda name: (rank(name), merit(models[name]), list(models).index(name)))
+    first = first_model(case, task)
+    return sorted(
+        models,
+        key=lambda name: (rank(case, task, name), name != first, merit(models[name]), list(models).index(name)),
+    )
 
 
 def passed_over(model: Case, request: Case, down: set[str]) -> str | None:
@@ -150,7 +156,14 @@ def passed_over(model: Case, request: Case, down: set[str]) -> str | None:
     return next((why for why, applies in checks.items() if applies), None)
 
 
-def select(case: Case, request: Case, read: tuple[str, str], down: set[str]) -> Case:
+class State(NamedTuple):
+    """Which models are left alone now, and which others have failed lately."""
+
+    down: set[str]
+    ailing: set[str]
+
+
+def select(case: Case, request: Case, read: tuple[str, str], state: State) -> Case:
     """The decision as a row writes it. ``read`` is (task, reason) as the classifier reads the prompt; ``request``
     holds its length in ``context_tokens``."""
     models = models_of(case)
@@ -168,11 +181,13 @@ def select(case: Case, request: Case, read: tuple[str, str], down: set[str]) -> 
         task, reason = "tool_use", "structure"
     else:
         task, reason = read
-    candidates = for_class(case, task)
+    own: list[str] = []
     if explicit is not None:
         reason = "explicit_model"
-        candidates = unique([explicit, *followers(case, explicit), *candidates])
-    why = {name: passed_over(models[name], request, down) for name in candidates}
+        own = unique([explicit, *followers(case, explicit)])
+    order = for_class(case, task)
+    candidates = unique([*own, *order])
+    why = {name: passed_over(models[name], request, state.down) for name in candidates}
     left = [name for name in candidates if why[name] is None]
     rejected = [[name, why[name]] for name in candidates if why[name] is not None]
     if not left:
@@ -182,22 +197,40 @@ def select(case: Case, request: Case, read: tuple[str, str], down: set[str]) -> 
         return {"error": "none_left", "rejected": rejected}
     if left[0] != candidates[0]:
         reason = REASON_OF[str(why[candidates[0]])]
-    return {"model": left[0], "reason": reason, "chain": left[1:], "rejected": rejected}
+    by_health = sorted(order, key=lambda name: (rank(case, task, name), name in state.ailing))
+    serving = [name for name in unique([*own, *by_health]) if why[name] is None]
+    return {"model": serving[0], "reason": reason, "chain": serving[1:], "rejected": rejected}
 
 
-def out_of_order(outcomes: list[tuple[str, str]]) -> set[str]:
-    """Which models are left alone right after these (model, outcome kind), nothing having been waited for."""
-    down = set()
-    for model in {model for model, _ in outcomes}:
-        failures_in_row = 0
-        for kind in [kind for name, kind in outcomes if name == model]:
-            if kind == "success":
-                failures_in_row = 0
-            elif kind in HARD:
-                failures_in_row += 1
-            if kind in HOLDING or failures_in_row == 5:
-                down.add(model)
-    return down
+def after(case: Case, outcomes: list[tuple[str, str]]) -> State:
+    """What is known right after these (model, outcome kind), nothing having been waited for; one backend has all."""
+    down, ailing = set(), set()
+    backend_is_down, backend_is_ailing = judged([_OF_BACKEND.get(kind, "good") for _, kind in outcomes])
+    for model in models_of(case):
+        kinds = [kind for name, kind in outcomes if name == model]
+        is_down, is_ailing = judged([_OF_MODEL.get(kind, "nothing") for kind in kinds])
+        if is_down or backend_is_down or set(kinds) & set(HOLDING):
+            down.add(model)
+        if is_ailing or backend_is_ailing:
+            ailing.add(model)
+    return State(down, ailing)
+
+
+_OF_MODEL = {"success": "good", **dict.fromkeys(HARD, "hard"), "rate_limited": "busy", "busy": "busy"}
+_OF_BACKEND = {"connect": "hard", **dict.fromkeys(("reset", "timeout", "cancelled"), "nothing")}
+
+
+def judged(verdicts: list[str]) -> tuple[bool, bool]:
+    """Whether a circuit that is told these is open in the end; and if not, whether too many of them failed."""
+    good = bad = in_a_row = 0
+    for verdict in verdicts:
+        good += verdict == "good"
+        bad += verdict in {"hard", "busy"}
+        in_a_row = 0 if verdict == "good" else in_a_row + (verdict == "hard")
+        has_failed = verdict in {"hard", "busy"}
+        if (verdict == "hard" and in_a_row == 5) or (has_failed and good + bad >= 20 and good / (good + bad) < 0.8):
+            return True, False
+    return False, bad > (good + bad) / 10
 
 
 class Faults(NamedTuple):

@@ -102,18 +102,19 @@ def read_alone(prompt: str) -> tuple[str, str]:
 READER = mw.ModelRouter(config_of({"models": ["only"]}))
 
 
-def twin(case: Case, request: Case, down: set[str]) -> Case:
+def twin(case: Case, request: Case, history: list[tuple[str, str]]) -> Case:
+    state = slow_select.after(case, history)
     length = mw.RoutingRequest(prompt=request["prompt"]).context_tokens
-    return slow_select.select(case, {"context_tokens": length, **request}, read_alone(request["prompt"]), down)
+    return slow_select.select(case, {"context_tokens": length, **request}, read_alone(request["prompt"]), state)
 
 
 @EVERY_RUN
 @given(cases(), requests, histories)
 def test_the_core_decides_as_the_twin(case: Case, request: Case, history: list[tuple[str, str]]) -> None:
     router = mw.ModelRouter(config_of(case))
-    down = slow_select.out_of_order(live(router, history))
+    known = live(router, history)
     found = decided(router, mw.RoutingRequest(**request))
-    assert found == twin(case, request, down)
+    assert found == twin(case, request, known)
     assert decided(router, mw.RoutingRequest(**request)) == found, "the same input gives the same decision"
 
 
@@ -121,7 +122,7 @@ def test_the_core_decides_as_the_twin(case: Case, request: Case, history: list[t
 @given(cases(), requests, histories)
 def test_no_decision_breaks_a_hard_rule(case: Case, request: Case, history: list[tuple[str, str]]) -> None:
     router = mw.ModelRouter(config_of(case))
-    down = slow_select.out_of_order(live(router, history))
+    down = slow_select.after(case, live(router, history)).down
     asked = mw.RoutingRequest(**request)
     found = decided(router, asked)
     if "error" in found:
@@ -181,6 +182,6 @@ def test_a_swap_keeps_health_by_name_and_old_decisions_as_they_were(
     old = None if "error" in decided(router, asked) else router.select(asked)
     seen = None if old is None else old.to_dict()
     router.replace_config(config_of(after))
-    assert decided(router, asked) == twin(after, request, slow_select.out_of_order(known))
+    assert decided(router, asked) == twin(after, request, known)
     if old is not None:
         assert old.to_dict() == seen

@@ -66,4 +66,4 @@ def test_decision(row: Case) -> None:
     if asked.task is not None:
         request["task"] = str(asked.task)
     read = (str(reading.task), row.get("reason", ""))
-    assert slow_select.select(row, request, read, set(row.get("down", ()))) == wanted
+    assert slow_select.select(row, request, read, slow_select.State(set(row.get("down", ())), set())) == wanted

@@ -153,6 +153,7 @@ def test_a_decision_as_json_is_the_decision(router: mw.ModelRouter) -> None:
         "complexity": decision.complexity,
         "location": "device",
         "reason": "classified",
+        "tie_break": None,
         "chain": ["b"],
         "rejected": [],
         "scores": decision.scores,

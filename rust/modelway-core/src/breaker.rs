@@ -275,6 +275,14 @@ impl Breaker {
         }
     }
 
+    /// Whether requests pass though more than one in ten failed lately. Where the next would be the probe it is
+    /// not: somebody has to be it.
+    #[must_use]
+    pub fn is_ailing(&self, now: Millis) -> bool {
+        let (good, bad) = self.recent.totals(now);
+        self.is_closed() && bad * 10 > good + bad
+    }
+
     /// Hard failures since the last good outcome.
     #[must_use]
     pub const fn failures_in_row(&self) -> u32 {
@@ -318,6 +326,18 @@ mod tests {
         ] {
             assert_eq!(record(&mut Breaker::default(), &verdicts, 0), turns, "{verdicts:?}");
         }
+    }
+
+    #[test]
+    fn ailing_ends_when_failures_are_few_or_old() {
+        let mut breaker = Breaker::default();
+        assert!(!breaker.is_ailing(0));
+        record(&mut breaker, &[(Hard, 1)], 0);
+        assert!(breaker.is_ailing(0) && breaker.is_ailing(29_999) && !breaker.is_ailing(30_000));
+        record(&mut breaker, &[(Good, 9)], 1);
+        assert!(!breaker.is_ailing(1));
+        record(&mut breaker, &[(Hard, 5)], 2);
+        assert!(!breaker.is_ailing(10_000), "the next request is the probe");
     }
 
     #[test]

@@ -94,6 +94,12 @@ impl ModelHealth {
         }
     }
 
+    /// Whether another model that is as good otherwise should be asked first.
+    #[must_use]
+    pub fn is_ailing(&self, now: Millis) -> bool {
+        self.breaker.is_ailing(now)
+    }
+
     /// Takes the right to ask the model at `now`. `attempt` is a number larger than any before.
     ///
     /// # Errors

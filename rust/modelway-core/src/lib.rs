@@ -13,6 +13,7 @@ pub mod fallback;
 pub mod health;
 pub mod learn;
 pub mod limits;
+pub mod live;
 pub mod model_set;
 pub mod named;
 pub mod outcome;
@@ -39,6 +40,7 @@ pub use breaker::BreakerPolicy;
 pub use classify::{Basis, Classify, Evidence, Keywords, Reading, TrainedClassifier};
 pub use ewma::Millis;
 pub use health::{Alert, HealthSnapshot, ModelHealth, NotNow, Setback};
+pub use live::{Burden, Live, TieBreak};
 pub use outcome::{OutcomeKind, RequestOutcome, Verdict};
 pub use profile::{
     CapabilitySet, CostTier, LatencyClass, LicenseTier, Locality, ModelCapability, ModelProfile,

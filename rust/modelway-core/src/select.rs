@@ -1,19 +1,21 @@
 //! Which model serves: a pure function of the table, the request, the reading of its text and the
-//! models that are not available now.
+//! models as they are now.
 //!
 //! Candidates stand in order in the table, so a decision looks at the first and goes on only where a
 //! hard filter rejects it: it costs the same with three models and with a hundred. The chain and the
 //! rejected candidates are worked out only when somebody reads them.
 
+use std::borrow::Cow;
 use std::sync::Arc;
 
 use crate::classify::{Basis, Reading, complexity_of_length, context, is_background};
 use crate::fallback::Target;
+use crate::live::{Live, TieBreak};
 use crate::model_set::{ModelIndex, ModelSet};
 use crate::profile::{Locality, ModelCapability, ModelProfile};
 use crate::reason::{Rejection, SelectionReason};
 use crate::request::{Request, estimate_tokens};
-use crate::table::RoutingTable;
+use crate::table::{Rank, RoutingTable};
 use crate::task::TaskClass;
 
 /// What a request demands of any model that is to serve it.
@@ -54,20 +56,22 @@ pub struct Decision {
     reason: SelectionReason,
     reading: Option<Reading>,
     needs: Needs,
-    unavailable: Option<Box<ModelSet>>,
+    live: Option<Box<Live>>,
+    tie_break: Option<TieBreak>,
 }
 
 /// Decides.
 ///
 /// Order of candidates: the caller's model; then for the class the configured default, its chain,
 /// models with the class in `strengths` (the best of them stands for a default that is not configured), the others, those with it in `weaknesses`.
+/// Among models of the same rank those go first that have not failed lately, then those that begin sooner.
 ///
 /// # Errors
 /// [`SelectError`], when no model can serve.
 pub fn select(
     table: &Arc<RoutingTable>,
     request: &Request<'_>,
-    unavailable: Option<Box<ModelSet>>,
+    live: Option<Box<Live>>,
 ) -> Result<Decision, SelectError> {
     if table.models().is_empty() {
         return Err(SelectError::NoModels);
@@ -108,7 +112,8 @@ pub fn select(
         reason: base_reason,
         reading,
         needs,
-        unavailable,
+        live,
+        tie_break: None,
     };
     let mut first_rejected = None;
     let found = decision.first_candidate(|model| match decision.rejection(model) {
@@ -119,7 +124,7 @@ pub fn select(
         }
     });
     let Some(chosen) = found else { return Err(decision.why_none()) };
-    decision.chosen = chosen;
+    (decision.chosen, decision.tie_break) = decision.best_of_equals(chosen);
     decision.reason = match first_rejected {
         Some(rejection) => rejection.as_reason(),
         None if explicit.is_some() => SelectionReason::ExplicitModel,
@@ -187,11 +192,12 @@ impl Decision {
         let mut done = ModelSet::none(self.table.models().len());
         done.insert(self.chosen);
         let mut chain = Vec::new();
-        self.each_candidate(|model| {
+        self.first_of(&self.live_order(), |model| {
             if !done.contains(model) && self.rejection(model).is_none() {
                 done.insert(model);
                 chain.push(model);
             }
+            false
         });
         chain
     }
@@ -201,34 +207,70 @@ impl Decision {
     pub fn rejected(&self) -> Vec<(ModelIndex, Rejection)> {
         let mut seen = ModelSet::none(self.table.models().len());
         let mut rejected = Vec::new();
-        self.each_candidate(|model| {
+        self.first_candidate(|model| {
             if let Some(rejection) = self.rejection(model)
                 && !seen.contains(model)
             {
                 seen.insert(model);
                 rejected.push((model, rejection));
             }
+            false
         });
         rejected
     }
 
-    /// The first of all models in order that `accept` accepts; the caller's model and its chain may be
-    /// offered twice.
-    fn first_candidate(&self, mut accept: impl FnMut(ModelIndex) -> bool) -> Option<ModelIndex> {
+    /// What decided between the chosen model and those of the same rank; `None`: none of them is burdened more
+    /// than it, or it came first anyhow.
+    #[must_use]
+    pub const fn tie_break(&self) -> Option<TieBreak> {
+        self.tie_break
+    }
+
+    /// Of the models that are equal to `first` so far the one with the least burden, and why it is not `first`.
+    fn best_of_equals(&self, first: ModelIndex) -> (ModelIndex, Option<TieBreak>) {
+        let Some(live) = &self.live else { return (first, None) };
+        let is_callers =
+            |explicit| explicit == first || self.table.chain_of(Target::Model(explicit)).contains(&first);
+        if self.explicit.is_some_and(is_callers) {
+            return (first, None);
+        }
+        let order = self.table.order(self.task);
+        let rank_of = |model| order.iter().find(|(index, _)| *index == model).map(|(_, rank)| *rank);
+        let rank = rank_of(first);
+        let equals = order.iter().filter(|(_, other)| Some(*other) == rank).map(|(model, _)| *model);
+        let open = equals.filter(|model| self.rejection(*model).is_none());
+        let best = open.min_by_key(|model| live.burden(*model)).unwrap_or(first);
+        (best, live.burden(best).less_for(live.burden(first)))
+    }
+
+    /// The order of the class, where equals stand by their burden.
+    fn live_order(&self) -> Cow<'_, [(ModelIndex, Rank)]> {
+        let order = self.table.order(self.task);
+        let Some(live) = &self.live else { return Cow::Borrowed(order) };
+        let mut order = order.to_vec();
+        // A stable sort: what is burdened alike stays in the order of the table.
+        order.sort_by_key(|(model, rank)| (*rank, live.burden(*model)));
+        Cow::Owned(order)
+    }
+
+    /// The first of all models in the table's order that `accept` accepts; the caller's model and its chain may
+    /// be offered twice.
+    fn first_candidate(&self, accept: impl FnMut(ModelIndex) -> bool) -> Option<ModelIndex> {
+        self.first_of(self.table.order(self.task), accept)
+    }
+
+    fn first_of(
+        &self,
+        order: &[(ModelIndex, Rank)],
+        mut accept: impl FnMut(ModelIndex) -> bool,
+    ) -> Option<ModelIndex> {
         if let Some(explicit) = self.explicit {
             let own = std::iter::once(explicit).chain(self.table.chain_of(Target::Model(explicit)));
             if let Some(found) = own.into_iter().find(|model| accept(*model)) {
                 return Some(found);
             }
         }
-        self.table.order(self.task).iter().map(|(model, _)| *model).find(|model| accept(*model))
-    }
-
-    fn each_candidate(&self, mut visit: impl FnMut(ModelIndex)) {
-        self.first_candidate(|model| {
-            visit(model);
-            false
-        });
+        order.iter().map(|(model, _)| *model).find(|model| accept(*model))
     }
 
     /// Why a model can't be chosen: what no time and no shortening changes comes first.
@@ -244,7 +286,7 @@ impl Decision {
             Some(Rejection::Images)
         } else if model.max_context.is_some_and(|context| u64::from(context) < self.needs.tokens) {
             Some(Rejection::ContextLength)
-        } else if self.unavailable.as_ref().is_some_and(|set| set.contains(index)) {
+        } else if self.live.as_ref().is_some_and(|live| !live.is_available(index)) {
             Some(Rejection::Unavailable)
         } else {
             None

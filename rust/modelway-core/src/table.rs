@@ -62,6 +62,8 @@ pub struct RoutingTable {
     /// The first choice of a class: the configured default, else the best model on this machine that is
     /// good at it.
     first: [Option<ModelIndex>; TaskClass::COUNT],
+    /// Whether that is the configured default.
+    is_first_written: [bool; TaskClass::COUNT],
     written: Written,
     /// For each class all models, best first.
     order: [Vec<(ModelIndex, Rank)>; TaskClass::COUNT],
@@ -92,6 +94,9 @@ impl RoutingTable {
         let mut table = Self {
             names: builder.names,
             first,
+            is_first_written: std::array::from_fn(|task| {
+                settings.defaults.iter().any(|(written, _)| written.index() == task)
+            }),
             written,
             order: Default::default(),
             classifier: Arc::new(OwnWords(TrainedClassifier::new(weights, &settings.keywords))),
@@ -103,9 +108,12 @@ impl RoutingTable {
 
     fn ranked(&self, task: TaskClass) -> Vec<(ModelIndex, Rank)> {
         let chain = self.chain_of(Target::Task(task));
+        let first = self.first[task.index()];
+        // Nobody wrote a first choice and nothing leads on from it: then the best is one of equals.
+        let is_equal = chain.is_empty() && !self.is_first_written[task.index()];
         let rank_of = |index: ModelIndex, model: &ModelProfile| {
-            if self.first[task.index()] == Some(index) {
-                Rank::First
+            if first == Some(index) {
+                if is_equal { Rank::Strong } else { Rank::First }
             } else if let Some(place) = chain.iter().position(|link| *link == index) {
                 Rank::Chain(place as u16)
             } else if model.strengths.contains(task) {
@@ -119,7 +127,7 @@ impl RoutingTable {
         let mut order: Vec<_> =
             indexed(&self.models).map(|(index, model)| (index, rank_of(index, model))).collect();
         // A stable sort: what is equal in everything stays in the order of the configuration.
-        order.sort_by_key(|(index, rank)| (*rank, merit(self.model(*index))));
+        order.sort_by_key(|(index, rank)| (*rank, first != Some(*index), merit(self.model(*index))));
         order
     }
 

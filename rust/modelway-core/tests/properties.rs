@@ -13,8 +13,8 @@ use modelway_core::model_set::ModelSet;
 use modelway_core::request::{Conversation, Message, Role, digest, estimate_tokens};
 use modelway_core::select::select;
 use modelway_core::{
-    Classify, Locality, ModelCapability, ModelProfile, Request, RoutingTable, Settings, TaskClass,
-    TrainedClassifier,
+    Burden, Classify, Live, Locality, ModelCapability, ModelProfile, Request, RoutingTable, Settings,
+    TaskClass, TrainedClassifier,
 };
 use proptest::prelude::*;
 use support::{cases, classifier, keywords, plain};
@@ -236,13 +236,12 @@ proptest! {
         has_images in any::<bool>(),
         context_tokens in proptest::option::of(0_u64..250),
         down in proptest::collection::hash_set(0_u16..8, 0..4),
+        burdens in proptest::collection::vec((any::<bool>(), 0_u64..3_000), 8),
     ) {
         let count = table.models().len();
         let name = named.map(|index| table.models()[index.index(count)].model_id.clone());
-        let mut unavailable = ModelSet::none(count);
-        for model in &down {
-            unavailable.insert(*model);
-        }
+        let burden = |model: usize| Burden::new(burdens[model].0, burdens[model].1);
+        let live = Live::of((0..count).map(|model| (!down.contains(&(model as u16)), burden(model))));
         let request = Request {
             prompt: "write a function", conversation: None, task, model: name.as_deref(), has_tools, has_images, context_tokens,
         };
@@ -255,7 +254,7 @@ proptest! {
                 && !down.contains(&(index as u16))
         };
         let able: HashSet<usize> = (0..count).filter(|index| may_serve(*index)).collect();
-        match select(&table, &request, Some(Box::new(unavailable))) {
+        match select(&table, &request, live) {
             Err(_) => prop_assert!(able.is_empty()),
             Ok(decision) => {
                 let chosen = table.find(&decision.model().model_id).unwrap();
@@ -263,6 +262,13 @@ proptest! {
                 serving.extend(decision.chain().into_iter().map(usize::from));
                 prop_assert_eq!(serving.len(), able.len());
                 prop_assert_eq!(&serving.iter().copied().collect::<HashSet<_>>(), &able);
+                if name.is_none() {
+                    let mut wanted: Vec<_> = table.order(decision.task()).to_vec();
+                    wanted.retain(|(model, _)| able.contains(&usize::from(*model)));
+                    wanted.sort_by_key(|(model, rank)| (*rank, burden(usize::from(*model))));
+                    let wanted: Vec<_> = wanted.into_iter().map(|(model, _)| usize::from(model)).collect();
+                    prop_assert_eq!(&serving, &wanted);
+                }
                 let rejected: HashSet<usize> =
                     decision.rejected().into_iter().map(|(index, _)| usize::from(index)).collect();
                 prop_assert_eq!(rejected.len(), count - able.len());

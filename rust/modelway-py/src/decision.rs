@@ -1,6 +1,6 @@
 //! `RoutingDecision` and `Classification`: frozen results whose strings are made when they are read.
 
-use modelway_core::{Decision, Evidence, Reading};
+use modelway_core::{Decision, Evidence, Reading, TieBreak};
 use pyo3::prelude::*;
 use pyo3::types::{PyDict, PyTuple};
 
@@ -161,6 +161,11 @@ impl RoutingDecision {
     }
 
     #[getter]
+    fn tie_break(&self) -> Option<&'static str> {
+        self.core.tie_break().map(TieBreak::short)
+    }
+
+    #[getter]
     fn context_tokens(&self) -> u64 {
         self.core.context_tokens()
     }
@@ -182,6 +187,7 @@ impl RoutingDecision {
         dict.set_item("complexity", ours.complexity())?;
         dict.set_item("location", ours.core.model().location.short())?;
         dict.set_item("reason", ours.core.reason().short())?;
+        dict.set_item("tie_break", ours.tie_break())?;
         dict.set_item("chain", ours.chain(py)?)?;
         dict.set_item("rejected", ours.rejected(py)?)?;
         dict.set_item("scores", ours.scores(py)?)?;

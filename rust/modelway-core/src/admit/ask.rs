@@ -144,7 +144,7 @@ pub struct Load {
     pub running: u32,
     /// Requests that wait.
     pub waiting: usize,
-    /// How long a newcomer would wait, if anybody does; `None` before anybody was served.
+    /// How long a newcomer would wait; `None` before anybody was served who had waited.
     pub wait_ms: Option<Millis>,
 }
 

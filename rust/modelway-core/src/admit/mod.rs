@@ -354,9 +354,16 @@ impl Admission {
     /// How busy a model is. Changes nothing.
     #[must_use]
     pub fn load(&self, model: ModelNumber) -> Load {
-        let Model { running, queue, .. } = &self.models[model];
-        let wait_ms = if queue.is_empty() { Some(0) } else { queue.eta_ms(queue.len() + 1) };
+        let Model { running, queue, resources, .. } = &self.models[model];
+        let is_free = queue.is_empty() && resources.max_concurrent.is_none_or(|most| *running < most);
+        let wait_ms = if is_free { Some(0) } else { queue.eta_ms(queue.len() + 1) };
         Load { running: *running, waiting: queue.len(), wait_ms }
+    }
+
+    /// How long a newcomer would wait, in the scale that models are compared by: where nobody knows, a second.
+    #[must_use]
+    pub fn wait_ms(&self, model: ModelNumber) -> Millis {
+        self.load(model).wait_ms.unwrap_or(Self::UNKNOWN_WAIT_MS)
     }
 
     /// What a user may still use at `now`. Changes nothing.

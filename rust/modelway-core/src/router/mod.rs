@@ -16,7 +16,7 @@ use crate::breaker::Attempt;
 use crate::classify::{Evidence, Reading};
 use crate::ewma::Millis;
 use crate::health::{HealthSnapshot, NotNow};
-use crate::model_set::ModelSet;
+use crate::live::{Burden, Live};
 use crate::outcome::RequestOutcome;
 use crate::request::Request;
 use crate::select::{Decision, SelectError, select};
@@ -91,8 +91,8 @@ impl Router {
         Arc::clone(&self.lock().table)
     }
 
-    /// Decides which model serves. `now` is asked for only where a model is troubled: reading a clock
-    /// costs as much as a tenth of a decision.
+    /// Decides which model serves. `now` is asked for only where a model is troubled or requests are under way:
+    /// reading a clock costs as much as a tenth of a decision.
     ///
     /// # Errors
     /// As [`select`].
@@ -101,11 +101,11 @@ impl Router {
         request: &Request<'_>,
         now: impl FnOnce() -> Millis,
     ) -> Result<Decision, SelectError> {
-        let (table, unavailable) = {
-            let state = self.lock();
-            (Arc::clone(&state.table), state.unavailable(now))
+        let (table, live) = {
+            let mut state = self.lock();
+            (Arc::clone(&state.table), state.live(now))
         };
-        select(&table, request, unavailable)
+        select(&table, request, live)
     }
 
     /// What the classifier reads in a text.
@@ -191,19 +191,17 @@ impl State {
         self.owe(effects);
     }
 
-    /// Models that must be left alone now. Boxed: nearly always there are none, and a decision is copied.
-    fn unavailable(&self, now: impl FnOnce() -> Millis) -> Option<Box<ModelSet>> {
-        if !self.roster.is_anybody_troubled() {
+    /// What speaks against models now. Boxed: nearly always nothing does, and a decision is copied.
+    fn live(&mut self, now: impl FnOnce() -> Millis) -> Option<Box<Live>> {
+        if self.roster.is_well() && self.requests.is_empty() {
             return None;
         }
         let now = now();
-        let keys = self.roster.keys();
-        let mut set = ModelSet::none(keys.len());
-        for (model, key) in (0..).zip(keys) {
-            if self.roster.check(*key, now).is_err() {
-                set.insert(model);
-            }
-        }
-        Some(Box::new(set))
+        self.roster.recover(now);
+        Live::of(self.roster.keys().iter().map(|key| {
+            let is_available = self.roster.check(*key, now).is_ok();
+            let wait_ms = self.admission.wait_ms(key.number());
+            (is_available, Burden::new(self.roster.is_ailing(*key, now), wait_ms))
+        }))
     }
 }

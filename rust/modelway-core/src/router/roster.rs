@@ -10,7 +10,7 @@ use crate::admit::{Admission, BackendNumber, Effects};
 use crate::breaker::{Attempt, BreakerPolicy};
 use crate::ewma::Millis;
 use crate::health::{Alert, ModelHealth, NotNow, Setback};
-use crate::outcome::RequestOutcome;
+use crate::outcome::{RequestOutcome, Verdict};
 use crate::table::RoutingTable;
 use crate::vram::ModelNumber;
 
@@ -51,6 +51,8 @@ pub(super) struct Roster {
     backend_of: HashMap<String, BackendNumber>,
     /// How many models and backends are not plainly well; zero makes a decision skip them all.
     troubled: usize,
+    /// Until when a failure of the past may make some model ailing; `None`: none does.
+    ailing_until: Option<Millis>,
     last_attempt: Attempt,
 }
 
@@ -142,8 +144,20 @@ impl Roster {
         self.backend_of.get(name).map(|number| &self.backends[*number].health)
     }
 
-    pub(super) const fn is_anybody_troubled(&self) -> bool {
-        self.troubled > 0
+    /// Whether all models are plainly well, as far as can be told without a clock.
+    pub(super) const fn is_well(&self) -> bool {
+        self.troubled == 0 && self.ailing_until.is_none()
+    }
+
+    /// Forgets that somebody was ailing once that is over.
+    pub(super) fn recover(&mut self, now: Millis) {
+        self.ailing_until = self.ailing_until.filter(|until| now < *until);
+    }
+
+    /// Whether another model that is as good otherwise should be asked first.
+    pub(super) fn is_ailing(&self, model: ModelKey, now: Millis) -> bool {
+        let Model { backend, health, .. } = &self.models[model.0];
+        health.is_ailing(now) || self.backends[*backend].health.is_ailing(now)
     }
 
     /// Whether a model may be asked, and its backend.
@@ -178,6 +192,9 @@ impl Roster {
             let of_model = health.record(attempt, outcome, policy, now, chance);
             (of_model, backend.record_of_backend(attempt, outcome, policy, now, chance))
         });
+        if !matches!(outcome.kind.of_model(), Verdict::Good | Verdict::Nothing) {
+            self.ailing_until = Some(now.saturating_add(self.policy.window_ms));
+        }
         let mut alerts = Alerts::new();
         if let Some(alert) = of_model {
             alerts.push((Subject::Model(self.id(model.0).to_owned()), alert));
