@@ -18,6 +18,7 @@ _HOMES = {
         "RequestOutcome RoutingDecision RoutingRequest SelectionReason TaskClass build_profile"
     ),
     "modelway.router": "ModelRouter",
+    "modelway.waiters": "FairQueue RateLimiter WeightedSemaphore",
     "modelway.config": "Config load_config",
     "modelway.conductor": "Conductor Reply RequestRecord",
     "modelway.discovery": "discover",

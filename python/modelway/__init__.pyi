@@ -47,6 +47,7 @@ from modelway.types import (
     TaskClass,
     build_profile,
 )
+from modelway.waiters import FairQueue, RateLimiter, WeightedSemaphore
 
 __version__: str
 __all__ = [
@@ -62,6 +63,7 @@ __all__ = [
     "CostTier",
     "Degraded",
     "Failed",
+    "FairQueue",
     "FallingBack",
     "Finished",
     "InvalidRequest",
@@ -78,6 +80,7 @@ __all__ = [
     "NoModelAvailable",
     "QueueFull",
     "RateLimited",
+    "RateLimiter",
     "Reply",
     "RequestOutcome",
     "RequestRecord",
@@ -91,6 +94,7 @@ __all__ = [
     "ToolCallDelta",
     "UnknownModel",
     "Usage",
+    "WeightedSemaphore",
     "build_profile",
     "discover",
     "load_config",

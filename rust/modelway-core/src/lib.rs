@@ -31,6 +31,7 @@ pub mod table;
 pub mod task;
 pub mod ticket;
 mod turns;
+pub mod turnstile;
 pub mod users;
 pub mod vram;
 mod window;
