@@ -360,6 +360,7 @@ class RoutingRequest:
     is estimated.
     ``tools``: the request carries tool definitions. ``images``: how many images it carries beside
     those in ``messages``. ``context_tokens``: its length in tokens where known, else estimated.
+    ``user``: whose limits and whose turn it is; the decision does not depend on it.
     """
 
     def __new__(
@@ -371,6 +372,7 @@ class RoutingRequest:
         tools: bool = False,
         images: int | None = None,
         context_tokens: int | None = None,
+        user: str | None = None,
         deadline_ms: float | None = None,
     ) -> RoutingRequest: ...
     @property
@@ -386,6 +388,8 @@ class RoutingRequest:
     @property
     def context_tokens(self) -> int:
         """As given, else the estimate."""
+    @property
+    def user(self) -> str | None: ...
     @property
     def deadline_ms(self) -> float | None:
         """How long the caller waits for the first token, over all attempts; None: as long as it takes."""

@@ -10,7 +10,7 @@ from typing import Annotated
 
 from pydantic import Field, ValidationInfo, field_validator
 
-from modelway.config.fields import Section
+from modelway.config.fields import Name, Section
 
 #: The core counts what passes in a minute in 32 bits.
 Rate = Annotated[int, Field(ge=1, le=2**32 - 1)]
@@ -48,7 +48,8 @@ class UserLimitsConfig(LimitsConfig):
     quota_tokens: Amount | None = None
     """Tokens in each window, read and written; absent: no limit."""
     quota_window_s: Annotated[int, Field(ge=1, le=366 * 86_400)] = 86_400
-    """How long a window is, seconds: a day. The first one begins when modelway starts."""
+    """How long a window is, seconds: a day. Windows follow one another from the beginning of 1970 in UTC, so a day's
+    begins at midnight there."""
 
 
 class AllLimitsConfig(LimitsConfig):
@@ -64,5 +65,8 @@ class FairnessConfig(Section):
     max_users: Annotated[int, Field(ge=1, le=10_000_000)] = 10_000
     """How many users' rates and quotas are kept apart. Beyond, a newcomer is refused until somebody's past no longer
     matters; so invented names cost no memory. Nothing is kept where users have no limits."""
+    shares: Annotated[dict[Name, Annotated[int, Field(ge=1, le=1_000)]], Field(min_length=1)] | None = None
+    """Users to whom more of a queue is due than to others, as in ``{ alice = 2 }``: twice the tokens of one who has
+    the usual share, 1."""
     max_waiting: Annotated[int, Field(ge=0, le=1_000_000)] = 512
     """How many requests may wait for each backend; beyond, they are refused with when to come back."""

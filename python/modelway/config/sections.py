@@ -132,12 +132,15 @@ class HealthConfig(Section):
     """The first delay, milliseconds; doubled by each failed probe."""
     max_backoff_ms: Milliseconds = 300_000
     """The longest delay, milliseconds."""
+    window_ms: Annotated[int, Field(ge=10, le=86_400_000)] = 30_000
+    """The stretch of time whose share of answered requests is looked at, milliseconds: long enough for some requests,
+    and short enough for a fault to show."""
     least_success_percent: Annotated[int, Field(ge=0, le=100)] = 80
-    """Of a hundred requests of the last 30 seconds so many must have been answered, else the model is left alone as
-    after hard failures in a row; a full or limiting server counts here too. 0: the share is not looked at."""
+    """Of a hundred requests of this window so many must have been answered, else the model is left alone as after
+    hard failures in a row; a full or limiting server counts here too. 0: the share is not looked at."""
     samples_to_judge: Annotated[int, Field(ge=1, le=1_000_000)] = 20
-    """So many requests must have ended in these 30 seconds before their share is looked at: of fewer, one failure
-    says too much."""
+    """So many requests must have ended in the window before their share is looked at: of fewer, one failure says
+    too much."""
     retry_percent: Annotated[int, Field(ge=0, le=100)] = 20
     """Of a hundred requests to a backend in 10 seconds so many may be second attempts, after another model or it has
     failed; so an outage does not multiply the load on what still works."""
