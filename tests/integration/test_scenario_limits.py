@@ -10,7 +10,7 @@ from contextlib import aclosing
 import pytest
 from conductor_kit import CODE, asked, collect, config_text, notices, text_of
 
-from modelway.backends.mock import Fault, MultiModelMockBackend
+from modelway.backends.mock import Fault, FaultKind, MultiModelMockBackend
 from modelway.conductor import Conductor, turn
 from modelway.config import Config
 from modelway.errors import InvalidRequest, NoModelAvailable, QueueFull, RateLimited
@@ -173,6 +173,23 @@ async def test_a_deadline_bounds_the_wait_too(server, open_conductor):
     assert conductor.router.load("code-model").waiting == 0
     gate.release()
     await first
+
+
+async def test_who_waits_for_a_model_that_fails_meanwhile_is_served_by_the_next(server, open_conductor):
+    more = "[health]\nfailures_to_open = 1\n"
+    conductor = open_conductor(limited(server, more, model="max_concurrent = 1"))
+    server.fail("code-model", Fault(FaultKind.STALL_BEFORE_HEADERS), times=1)
+    first = asyncio.create_task(collect(conductor, CODE))
+    await server.wait_for(lambda: len(server.request_history) == 1 and server.request_history[0].held)
+    others = [asyncio.create_task(collect(conductor, CODE)) for _ in range(3)]
+    await waiting(conductor, 3)
+    server.unavailable_models.add("code-model")
+    server.release()
+    for events, error in await asyncio.gather(first, *others):
+        assert error is None
+        assert notices(events) == [("code-model", "deep-model")]
+        assert text_of(events) == "deep-model says so"
+    assert server.request_counts == {"code-model": 1, "deep-model": 4}
 
 
 async def test_a_full_queue_sends_the_request_to_the_next_of_the_chain(server, open_conductor):

@@ -166,6 +166,24 @@ async def test_m21_a_thousand_clients_at_four_slots_are_answered_or_refused_and_
     assert modest[-1] < 4 + 2 * len(modest), "served in turn with the one who asks so much, not behind"
 
 
+async def test_m21_a_user_with_three_shares_gets_three_turns_of_four(server, open_conductor):
+    text = config_text(server.url, more="[fairness]\nshares = { vip = 3 }\n")
+    conductor = open_conductor(text.replace('id = "code-model"\n', 'id = "code-model"\nmax_concurrent = 1\n'))
+    order: list[str] = []
+
+    async def ask(user: str) -> None:
+        await conductor.complete(CODE, user=user, options={"max_tokens": 1})
+        order.append(user)
+
+    gate = server.hold()
+    tasks = [asyncio.create_task(ask(user)) for user in ["first", *["vip"] * 24, *["other"] * 24]]
+    while conductor.router.load("code-model").waiting < 48:  # noqa: ASYNC110  (the core tells nobody)
+        await asyncio.sleep(0)
+    gate.release()
+    await asyncio.gather(*tasks)
+    assert 17 <= order[1:25].count("vip") <= 19
+
+
 @pytest.mark.parametrize("step", range(1, 30, 4))
 async def test_m24_requests_cancelled_at_random_moments_leave_nothing_behind(server, open_conductor, step):
     text = config_text(server.url).replace('id = "code-model"\n', 'id = "code-model"\nmax_concurrent = 2\n')
