@@ -18,12 +18,13 @@ _HOMES = {
         "RequestOutcome RoutingDecision RoutingRequest SelectionReason TaskClass build_profile"
     ),
     "modelway.router": "ModelRouter",
+    "modelway.waiters": "FairQueue RateLimiter WeightedSemaphore",
     "modelway.config": "Config load_config",
     "modelway.conductor": "Conductor Reply RequestRecord",
     "modelway.discovery": "discover",
     "modelway.events": (
-        "ConductorMessage Degraded Failed FallingBack Finished ModelLoading ModelSelected TextDelta ThinkingDelta "
-        "ToolCallDelta Usage"
+        "ConductorMessage Degraded Failed FallingBack Finished ModelLoading ModelSelected Queued TextDelta "
+        "ThinkingDelta ToolCallDelta Usage"
     ),
     "modelway.errors": (
         "Attempt BackendError ConfigError ConfigProblem ContextTooLong InvalidRequest ModelwayError NoModelAvailable "

@@ -25,6 +25,7 @@ from modelway.events import (
     Finished,
     ModelLoading,
     ModelSelected,
+    Queued,
     TextDelta,
     ThinkingDelta,
     ToolCallDelta,
@@ -47,6 +48,7 @@ from modelway.types import (
     TaskClass,
     build_profile,
 )
+from modelway.waiters import FairQueue, RateLimiter, WeightedSemaphore
 
 __version__: str
 __all__ = [
@@ -62,6 +64,7 @@ __all__ = [
     "CostTier",
     "Degraded",
     "Failed",
+    "FairQueue",
     "FallingBack",
     "Finished",
     "InvalidRequest",
@@ -77,7 +80,9 @@ __all__ = [
     "ModelwayError",
     "NoModelAvailable",
     "QueueFull",
+    "Queued",
     "RateLimited",
+    "RateLimiter",
     "Reply",
     "RequestOutcome",
     "RequestRecord",
@@ -91,6 +96,7 @@ __all__ = [
     "ToolCallDelta",
     "UnknownModel",
     "Usage",
+    "WeightedSemaphore",
     "build_profile",
     "discover",
     "load_config",

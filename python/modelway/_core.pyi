@@ -1,7 +1,7 @@
 """The Rust core: decisions over a snapshot. Import these names from ``modelway`` instead."""
 
-from collections.abc import Mapping, Sequence
-from typing import Any, ClassVar, Self, final
+from collections.abc import Awaitable, Coroutine, Generator, Mapping, Sequence
+from typing import Any, ClassVar, Protocol, Self, final
 
 import numpy as np
 from numpy.typing import NDArray
@@ -14,7 +14,10 @@ __all__ = [
     "Alert",
     "Classification",
     "ClassificationBatch",
+    "CoreFairQueue",
+    "CoreRateLimiter",
     "CoreRouter",
+    "CoreSemaphore",
     "CostTier",
     "Effects",
     "EmptyCall",
@@ -26,6 +29,8 @@ __all__ = [
     "ModelHealth",
     "ModelLoad",
     "ModelProfile",
+    "Permit",
+    "Place",
     "Queued",
     "RequestOutcome",
     "RoutingDecision",
@@ -355,6 +360,7 @@ class RoutingRequest:
     is estimated.
     ``tools``: the request carries tool definitions. ``images``: how many images it carries beside
     those in ``messages``. ``context_tokens``: its length in tokens where known, else estimated.
+    ``user``: whose limits and whose turn it is; the decision does not depend on it.
     """
 
     def __new__(
@@ -366,6 +372,7 @@ class RoutingRequest:
         tools: bool = False,
         images: int | None = None,
         context_tokens: int | None = None,
+        user: str | None = None,
         deadline_ms: float | None = None,
     ) -> RoutingRequest: ...
     @property
@@ -381,6 +388,8 @@ class RoutingRequest:
     @property
     def context_tokens(self) -> int:
         """As given, else the estimate."""
+    @property
+    def user(self) -> str | None: ...
     @property
     def deadline_ms(self) -> float | None:
         """How long the caller waits for the first token, over all attempts; None: as long as it takes."""
@@ -672,6 +681,103 @@ class CoreRouter:
     def replace_table(self, settings: Mapping[str, Any]) -> None:
         """Other settings. Health, and what was used of limits and quotas, stays with the names; whom they let go on
         is told by the next call that returns ``Effects``."""
+
+class _Wakes(Protocol):
+    """Event loops, as the standalone classes need them: ``modelway.waiters``."""
+
+    def wait(self, ticket: int, owner: Permit, /) -> Coroutine[Any, Any, Permit]: ...
+    def wake(self, tickets: tuple[int, ...], refused: BaseException | None = None, /) -> None: ...
+    def forget(self, ticket: int, /) -> None: ...
+
+@disjoint_base
+class Permit:
+    """What was asked of a semaphore. Released once: by ``async with``, by ``release``, or when dropped, with a
+    ``ResourceWarning``."""
+
+    @property
+    def ticket(self) -> int: ...
+    def release(self) -> None:
+        """Give it back, waiting or held, and wake whom that lets go on; the second time nothing happens."""
+    def __aenter__(self) -> Awaitable[Self | None]:
+        """Raises ``RuntimeError`` where it is released already."""
+    def __aexit__(self, kind: object, error: object, trace: object, /) -> Awaitable[None]: ...
+    def __await__(self) -> Generator[None]: ...
+    def __next__(self) -> None: ...
+    def __repr__(self) -> str: ...
+
+@final
+class Place(Permit):
+    """A place in a fair queue, then a slot behind it."""
+
+    def __aenter__(self) -> Awaitable[Self]: ...
+    @property
+    def position(self) -> int:
+        """Which turn is its own: 1 is the next; 0: it has its slot."""
+    @property
+    def eta_s(self) -> float | None:
+        """How long that takes at the present pace."""
+    def correct(self, real_cost: int) -> None:
+        """What it really cost; counts for its user's next turns."""
+
+@disjoint_base
+class CoreSemaphore:
+    """A weighted semaphore without event loops; ``modelway.WeightedSemaphore`` has them."""
+
+    def __new__(cls, capacity: int, wakes: _Wakes) -> Self: ...
+    def acquire(self, weight: int = 1) -> Permit:
+        """Take ``weight`` units or queue for them; ``async with`` awaits them.
+
+        Raises ``ValueError`` for a weight of 0 and ``ModelwayError`` for one above the capacity.
+        """
+    def try_acquire(self, weight: int = 1) -> Permit | None:
+        """A permit that holds ``weight`` units, or None where it would have to wait."""
+    def resize(self, capacity: int) -> None:
+        """Another capacity. Who waits for more than it is refused with ``ModelwayError``."""
+    @property
+    def capacity(self) -> int: ...
+    @property
+    def in_use(self) -> int: ...
+    @property
+    def waiting(self) -> int: ...
+    def disown(self) -> None:
+        """The process has forked: every further use raises."""
+
+@disjoint_base
+class CoreFairQueue:
+    """Slots with a fair queue before them, without event loops; ``modelway.FairQueue`` has them."""
+
+    def __new__(cls, slots: int, max_waiting: int, wakes: _Wakes) -> Self: ...
+    def enter(self, user: str | None, cost: int = 1, *, weight: int = 1) -> Place:
+        """Take a slot or queue for one; ``async with`` awaits it. Twice the ``weight`` gets twice as much.
+
+        Raises ``QueueFull``.
+        """
+    @property
+    def running(self) -> int: ...
+    @property
+    def waiting(self) -> int: ...
+    def disown(self) -> None:
+        """The process has forked: every further use raises."""
+
+@disjoint_base
+class CoreRateLimiter:
+    """A rate limit without event loops; ``modelway.RateLimiter`` has them."""
+
+    def __new__(cls, requests: int, per_s: float, burst: int | None = None) -> Self: ...
+    def try_acquire(self, cost: int = 1) -> float:
+        """0.0: ``cost`` passed; else nothing was charged, and it may pass after so many seconds.
+
+        Raises ``RateLimited`` where it is more than the burst.
+        """
+    def reserve(self, cost: int) -> float:
+        """Charge ``cost`` now, to be used after so many seconds."""
+    def give_back(self, cost: int) -> None:
+        """Undo what was charged and not used."""
+    @property
+    def remaining(self) -> int:
+        """What would pass at once."""
+    @property
+    def burst(self) -> int: ...
 
 @final
 class EmptyCall:

@@ -49,6 +49,29 @@ class ModelSelected:
 
 
 @dataclass(frozen=True, slots=True)
+class Queued:
+    """The request waits for the model.
+
+    ``position`` 1 is next; 0 ends the wait: it is the request's turn. ``eta_s`` is how many seconds it will
+    take at the present pace, None before that is known. Told again when the position has changed by a tenth,
+    at most once a second.
+    """
+
+    model: str
+    backend: str
+    position: int
+    eta_s: float | None
+
+    def announce(self) -> str:
+        if self.position == 0:
+            return ""  # the answer follows
+        seconds = None if self.eta_s is None else max(1, round(self.eta_s))
+        about = {None: "", 1: ", about a second"}.get(seconds, f", about {seconds} seconds")
+        place = "next in line" if self.position == 1 else f"number {self.position} in line"
+        return f"The request waits for {self.model}: {place}{about}."
+
+
+@dataclass(frozen=True, slots=True)
 class ModelLoading:
     """The model is not in memory yet and is being loaded."""
 
@@ -166,6 +189,7 @@ class Failed:
 ToolCall = dict[str, Any]
 ConductorMessage = (
     ModelSelected
+    | Queued
     | ModelLoading
     | FallingBack
     | Degraded

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from modelway.errors import Attempt
@@ -54,6 +55,18 @@ _LIMITS = {
     "model tokens": "the request is larger than the model's rate of tokens ever lets pass",
     "backend tokens": "the request is larger than its backend's rate of tokens ever lets pass",
     "all tokens": "the request is larger than the common rate of tokens ever lets pass",
+}
+
+#: By ``what`` of a limit in force.
+_ALLOWED = {
+    "rate": "{limit:,} {unit} in {window_s:,.0f} s, of which {burst:,} at once",
+    "quota": "{limit:,} {unit} in each {window_s:,.0f} s",
+    "concurrency": "{limit:,} {unit} at once",
+    "queue": "{limit:,} {unit} may wait",
+    "memory": "{limit:,} {unit} of loaded models",
+    "retries": "{limit:,} second attempts for 100 requests",
+    "users": "{limit:,} {unit} kept apart by their limits",
+    "connections": "{limit:,} {unit} at once",
 }
 
 _PASSED_OVER = {
@@ -111,7 +124,17 @@ def not_now_sentence(held: str | None) -> str:
 def limit_sentence(model: str, limit: str, retry_after_s: float | None) -> str:
     """The message of an error that says which limit keeps a request from ``model``; None: it never passes."""
     again = "send a smaller request" if retry_after_s is None else f"come back in {retry_after_s:.1f} s"
-    return f"{model}: {_LIMITS[limit]}; {again}"
+    return f"{model}: {limit_clause(limit)}; {again}"
+
+
+def limit_clause(limit: str) -> str:
+    """How a limit keeps a request out, as a part of a sentence."""
+    return _LIMITS[limit]
+
+
+def allowance(limit: Mapping[str, Any]) -> str:
+    """What a limit of ``ModelRouter.limits_in_force`` allows, as part of a sentence."""
+    return _ALLOWED[limit["what"]].format_map(limit)
 
 
 def none_left_sentence(attempts: tuple[Attempt, ...] | list[Attempt]) -> str:

@@ -96,6 +96,7 @@ class ConnectionPool:
         self._slots = asyncio.Semaphore(max_connections) if max_connections else None
         self._kept: aiohttp.ClientSession | None = None
         self._single: aiohttp.ClientSession | None = None
+        self._closed = False
 
     @asynccontextmanager
     async def slot(self, origin: Origin, wait_s: float) -> AsyncGenerator[None, None]:
@@ -140,7 +141,8 @@ class ConnectionPool:
             raise origin.error("timeout", f"{_place(url)} did not answer {method} within {timeout_s:g} s") from None
 
     async def aclose(self) -> None:
-        """Close every connection; idempotent."""
+        """Close every connection; idempotent. What they carried is not sent again."""
+        self._closed = True
         for session in (self._kept, self._single):
             if session is not None:
                 await session.close()
@@ -156,7 +158,10 @@ class ConnectionPool:
             except _StaleConnection:
                 # The server had closed an idle connection in the moment we wrote to it. Once, on a
                 # new one: a second pooled connection could be as stale.
-                response = await self._ask(self._unpooled(), method, url, body, headers)
+                if not self._closed:
+                    response = await self._ask(self._unpooled(), method, url, body, headers)
+                else:  # or we closed it ourselves, which says nothing of the server
+                    failure = origin.error("reset", "the connection was closed")
         except aiohttp.ClientError as error:
             failure = self._failure(error, url, origin)
         if response is None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import asdict
 from typing import TYPE_CHECKING, Any
 
 from modelway._core import CoreRouter
@@ -9,6 +10,7 @@ from modelway._core import CoreRouter
 if TYPE_CHECKING:
     from modelway.config import Config
     from modelway.config.settings import Settings
+    from modelway.waiters import Waiters
 
 
 class ModelRouter(CoreRouter):
@@ -24,6 +26,8 @@ class ModelRouter(CoreRouter):
     """
 
     settings: Settings
+    #: Whoever waits for this router's admission; the first conductor makes it, and all that share the router share it.
+    waiters: Waiters
 
     def __new__(cls, config: Config | None = None) -> ModelRouter:
         settings = _resolved(config)
@@ -40,6 +44,21 @@ class ModelRouter(CoreRouter):
         settings = _resolved(config)
         self.replace_table(for_core(settings))
         self.settings = settings
+        if "waiters" in vars(self):
+            self.waiters.tick()  # what the new limits let go on
+
+    def limits_in_force(self) -> list[dict[str, Any]]:
+        """Each limit in force: those that the core keeps, and the connections of each backend.
+
+        ``what`` is its kind and ``of`` whose it is; ``limit`` counts ``unit``, in ``window_s`` seconds where it is a
+        rate or a quota, of which ``burst`` may come at once where it is a rate.
+        """
+        connections = [
+            {"what": "connections", "unit": "connections", "limit": most, "of": f"backend {backend.name}"}
+            for backend in self.settings.backends
+            if (most := backend.max_connections)
+        ]
+        return [*self.limits(), *connections]
 
 
 def _resolved(config: Config | None) -> Settings:
@@ -50,13 +69,35 @@ def _resolved(config: Config | None) -> Settings:
 
 
 def for_core(settings: Settings) -> dict[str, Any]:
-    """Plain values, one dict a model: what the binding reads."""
+    """Plain values, one dict a model and a backend: what the binding reads."""
     fields = (
         "id", "backend", "aliases", "strengths", "weaknesses", "capabilities", "avg_ttft_ms", "avg_tokens_per_sec",
-        "max_context", "memory_bytes", "supports_streaming", "supports_tools", "cost_tier", "license_tier", "location",
+        "max_context", "memory_bytes", "max_concurrent", "supports_streaming", "supports_tools", "cost_tier",
+        "license_tier", "location",
     )  # fmt: skip
     return {
-        "models": [{field: _plain(getattr(model, field)) for field in fields} for model in settings.models],
+        "models": [
+            {field: _plain(getattr(model, field)) for field in fields} | {"limits": asdict(model.limits)}
+            for model in settings.models
+        ],
+        "backends": [
+            {
+                "name": backend.name,
+                "memory_bytes": None,
+                "max_waiting": settings.fairness.max_waiting,
+                "limits": asdict(backend.limits),
+                "retry_percent": settings.health.retry_percent,
+                "retry_reserve_per_s": settings.health.retries_per_s,
+            }
+            for backend in settings.backends
+        ],
+        "limits": {
+            "all": asdict(settings.limits),
+            "user": asdict(settings.user_limits),
+            "quota": [asdict(quota) for quota in settings.quotas],
+        },
+        "max_users": settings.fairness.max_users,
+        "shares": list((settings.fairness.shares or {}).items()),
         "defaults": list(settings.defaults.items()),
         "fallbacks": [(name, list(links)) for name, links in settings.fallbacks.items()],
         "keywords": [(task, list(words)) for task, words in settings.keywords.items()],
@@ -66,6 +107,9 @@ def for_core(settings: Settings) -> dict[str, Any]:
         "failures_to_open": settings.health.failures_to_open,
         "backoff_ms": settings.health.backoff_ms,
         "max_backoff_ms": settings.health.max_backoff_ms,
+        "window_ms": settings.health.window_ms,
+        "least_success_percent": settings.health.least_success_percent,
+        "samples_to_judge": settings.health.samples_to_judge,
     }
 
 

@@ -55,22 +55,39 @@ OpenConductor = Callable[[str], Conductor]
 
 
 class BookkeepingRouter(ModelRouter):
-    """A router that notes every attempt and every outcome it is told."""
+    """A router that notes every ticket it gives, every attempt that begins, and how each of them ends."""
 
     def __init__(self, _: Config) -> None:
+        self.tickets: dict[int, str] = {}
         self.begun: list[tuple[str, int]] = []
-        self.recorded: list[tuple[str, int | None]] = []
+        self.ended: list[int] = []
         self.outcomes: list[tuple[str, str]] = []
 
-    def begin(self, model: str) -> int:
-        number = super().begin(model)
-        self.begun.append((model, number))
-        return number
+    def admit(self, model: str, user: str | None = None, **terms: Any) -> Any:
+        answer = super().admit(model, user, **terms)
+        self.tickets[answer.ticket] = model
+        if not hasattr(answer, "position"):
+            self.begun.append((model, answer.ticket))
+        return answer
 
-    def record_outcome(self, model: str, outcome: RequestOutcome, attempt: int | None = None) -> None:
-        self.recorded.append((model, attempt))
-        self.outcomes.append((model, outcome.kind))
-        super().record_outcome(model, outcome, attempt)
+    def begin_admitted(self, ticket: int) -> None:
+        super().begin_admitted(ticket)
+        self.begun.append((self.tickets[ticket], ticket))
+
+    def finish(self, ticket: int, outcome: RequestOutcome, tokens: int | None = None) -> Any:
+        self.ended.append(ticket)
+        self.outcomes.append((self.tickets[ticket], outcome.kind))
+        return super().finish(ticket, outcome, tokens)
+
+    def cancel(self, ticket: int) -> Any:
+        self.ended.append(ticket)
+        return super().cancel(ticket)
+
+    def check_books(self) -> None:
+        """Each ticket ended once, and nothing is held or waited for any more."""
+        assert sorted(self.ended) == sorted(self.tickets)
+        loads = {model: self.load(model) for model in self.profiles}
+        assert {model: (load.running, load.waiting) for model, load in loads.items()} == dict.fromkeys(loads, (0, 0))
 
 
 def replies() -> dict[str, MockModelConfig]:

@@ -125,7 +125,7 @@ def test_models_json_lists_every_model(config) -> None:
     assert listed["tiny-code"]["aliases"] == ["coder"]
     assert listed["far-away"]["location"] == "external"
     assert listed["tiny-general"]["strengths_guessed"] is False
-    assert listed["tiny-general"]["health"]["state"] == "closed"
+    assert listed["tiny-general"]["running"] is None, "no gateway runs"
 
 
 def test_without_configured_models_those_of_this_device_are_found_and_guesses_are_marked(monkeypatch) -> None:
@@ -191,6 +191,28 @@ def test_config_show_json_says_where_each_value_comes_from(config) -> None:
     assert described["source"] == str(config)
     assert described["sources"]["models[0].license"] == "file"
     assert described["sources"]["server.port"] == "default"
+
+
+def test_config_show_lists_each_limit_in_force(config) -> None:
+    config.write_text(
+        config.read_text()
+        .replace('kind = "ollama"', 'kind = "ollama"\nmax_connections = 8')
+        .replace('id = "tiny-code"', 'id = "tiny-code"\nmax_concurrent = 2')
+        + "[limits]\nrequests_per_minute = 600\nrequest_burst = 9\n"
+        + "[limits.user]\nquota_tokens = 50_000\nquota_window_s = 3_600\n"
+    )
+    shown = run("config", "show", "--config", config).stdout.partition("# limits in force\n")[2]
+    assert [" ".join(line.split()) for line in shown.splitlines()] == [
+        "user 50,000 tokens in each 3,600 s",
+        "all 10,000 users kept apart by their limits",
+        "all 600 requests in 60 s, of which 9 at once",
+        "backend ollama 512 requests may wait",
+        "backend ollama 20 second attempts for 100 requests",
+        "model tiny-code 2 requests at once",
+        "backend ollama 8 connections at once",
+    ]
+    described = json.loads(run("config", "show", "--json", "--config", config).stdout)
+    assert {"what": "connections", "unit": "connections", "limit": 8, "of": "backend ollama"} in described["limits"]
 
 
 def test_config_show_without_a_file_says_so() -> None:

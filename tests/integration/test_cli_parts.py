@@ -9,13 +9,14 @@ import click
 import pytest
 
 from modelway.cli import images
+from modelway.cli.ask import TextPrinter
 from modelway.cli.clean import clean
 from modelway.cli.events_json import event_document
 from modelway.cli.output import columns, print_json
-from modelway.cli.screens import PlainScreen, Speech
+from modelway.cli.screens import JsonScreen, PlainScreen, Speech
 from modelway.cli.serve import split_address
 from modelway.errors import Attempt, NoModelAvailable
-from modelway.events import Failed, FallingBack, Finished, TextDelta, ThinkingDelta, Usage
+from modelway.events import Failed, FallingBack, Finished, Queued, TextDelta, ThinkingDelta, Usage
 
 PNG = b"\x89PNG\r\n\x1a\n" + bytes(16)
 
@@ -178,4 +179,23 @@ def test_screen_says_once_that_a_model_thinks_and_ends_the_answer_before_a_notic
         "notice: The model is thinking.",
         "b: error: no",
         "notice: Stopped.",
+    ]
+
+
+def test_a_wait_is_told_in_a_line_wherever_it_is_shown(capsys) -> None:
+    wait = (Queued("a", "b", 2, 12.4), Queued("a", "b", 0, 0.0))
+    line = "The request waits for a: number 2 in line, about 12 seconds."
+    for show, told in (
+        (PlainScreen().show, (f"notice: {line}\n", "")),
+        (TextPrinter().show, ("", f"{line}\n")),
+    ):
+        for event in wait:
+            show(event)
+        assert capsys.readouterr() == told
+    for event in wait:
+        JsonScreen().show(event)
+    lines = [json.loads(line) for line in capsys.readouterr().out.splitlines()]
+    assert lines == [
+        {"event": "queued", "model": "a", "backend": "b", "position": 2, "eta_s": 12.4},
+        {"event": "queued", "model": "a", "backend": "b", "position": 0, "eta_s": 0.0},
     ]

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import http.server
 import json
 import signal
+import threading
 import urllib.request
 
 import pytest
-from cli_helpers import NOWHERE, start, write_config
+from cli_helpers import NOWHERE, run, start, write_config
 
 
 @pytest.mark.parametrize(
@@ -27,3 +29,46 @@ def test_serve_says_where_it_listens_and_ends_with_zero(tmp_path, monkeypatch, a
     process.send_signal(number)
     out, err = process.communicate(timeout=4)
     assert (process.returncode, out, err) == (0, "", "")
+
+
+def test_models_knows_health_and_load_while_a_gateway_runs(tmp_path, monkeypatch) -> None:
+    config = write_config(tmp_path, NOWHERE)
+    monkeypatch.setenv("MODELWAY_HOST", "127.0.0.1:0")
+    process = start("serve", "--config", config)
+    monkeypatch.setenv("MODELWAY_HOST", process.stdout.readline().rpartition("/")[2].strip())
+    try:
+        shown = run("models", "--config", config)
+        listed = {model["id"]: model for model in json.loads(run("models", "--json", "--config", config).stdout)}
+        config.write_text(config.read_text() + '[[models]]\nid = "new"\n')
+        other = run("models", "--config", config)
+    finally:
+        process.send_signal(signal.SIGTERM)
+        process.communicate(timeout=4)
+    heading, *rows = shown.stdout.splitlines()
+    assert heading.split()[-3:] == ["HEALTH", "RUNNING", "WAITING"]
+    assert [row.split()[-3:] for row in rows] == [["available", "0", "0"]] * 3
+    assert (listed["tiny-code"]["running"]["state"], listed["tiny-code"]["running"]["waiting"]) == ("closed", 0)
+    assert other.stdout.splitlines()[-1].endswith("not served"), "the gateway has read an older file"
+
+
+@pytest.mark.parametrize(
+    "answer", [b"{}", b"[]", b"no JSON", b'{"models": [3]}', b'{"models": [{"model": "tiny-code"}]}']
+)
+def test_models_takes_nothing_from_a_server_that_is_no_gateway(tmp_path, monkeypatch, answer) -> None:
+    class Stranger(http.server.BaseHTTPRequestHandler):
+        def do_GET(self) -> None:
+            self.send_response(200)
+            self.end_headers()
+            self.wfile.write(answer)
+
+        def log_message(self, *_: object) -> None:
+            pass
+
+    with http.server.HTTPServer(("127.0.0.1", 0), Stranger) as server:
+        thread = threading.Thread(target=server.handle_request)
+        thread.start()
+        monkeypatch.setenv("MODELWAY_HOST", f"127.0.0.1:{server.server_port}")
+        result = run("models", "--config", write_config(tmp_path, NOWHERE))
+        thread.join()
+    assert (result.exit_code, result.stderr) == (0, "")
+    assert "HEALTH" not in result.stdout

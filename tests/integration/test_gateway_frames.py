@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 
 from modelway.conductor.reply import Reply
+from modelway.config import Config
 from modelway.errors import (
     Attempt,
     BackendError,
@@ -15,16 +16,19 @@ from modelway.errors import (
     InvalidRequest,
     ModelwayError,
     NoModelAvailable,
+    QueueFull,
+    RateLimited,
     StreamInterrupted,
     UnknownModel,
 )
-from modelway.events import Finished, TextDelta, ThinkingDelta, ToolCallDelta, Usage
+from modelway.events import FallingBack, Finished, ModelSelected, Queued, TextDelta, ThinkingDelta, ToolCallDelta, Usage
 from modelway.gateway import ollama_lines, openai
 from modelway.gateway.asked import Asked
 from modelway.gateway.facts import Facts, clean
 from modelway.gateway.ollama_lines import ChatLines, GenerateLines
 from modelway.gateway.openai import ChatFraming
 from modelway.gateway.problems import Problem, problem_of
+from modelway.router import ModelRouter
 
 USAGE = Usage(7, 3)
 PIECES = (
@@ -50,7 +54,7 @@ def asked(include_usage: bool = False) -> Asked:
 
 
 def facts() -> Facts:
-    return Facts(lambda model: ("backend", "device"))
+    return Facts(lambda model: ("backend", "device"), lambda user: {})
 
 
 def finished(finish_reason: str = "tool_calls", usage: Usage = USAGE) -> Finished:
@@ -245,6 +249,13 @@ def test_error_types_are_those_of_openai(status: int, kind: str) -> None:
             4,
         ),
         (NoModelAvailable("x", (Attempt("a", "y", 0.0),)), 503, "no_model_available", 1),
+        (RateLimited("x", limit="user requests", retry_after_s=0.2), 429, "rate_limit_exceeded", 1),
+        (RateLimited("x", limit="user tokens", retry_after_s=59.1), 429, "rate_limit_exceeded", 60),
+        (RateLimited("x", limit="quota tokens", retry_after_s=86_000.0), 429, "quota_exceeded", 86_000),
+        (RateLimited("x", limit="users", retry_after_s=3.0), 429, "rate_limit_exceeded", 3),
+        (RateLimited("x", limit="all tokens"), 400, "larger_than_limit", None),
+        (QueueFull("x", retry_after_s=7.5), 503, "queue_full", 8),
+        (QueueFull("x"), 503, "queue_full", 1),
         (BackendError("x", kind="rejected"), 400, "backend_rejected", None),
         (BackendError("x", kind="rejected", detail="exceeds the context length"), 400, "context_length_exceeded", None),
         (BackendError("x", kind="rate_limited", retry_after_s=2.5), 429, "backend_rate_limited", 3),
@@ -275,3 +286,60 @@ def test_statuses(error: Exception, status: int, code: str, retry_after_s: int |
 )
 def test_header_values_are_clean(value: str, shown: str) -> None:
     assert clean(value) == shown
+
+
+@pytest.mark.parametrize(
+    ("standing", "headers"),
+    [
+        ({}, {}),
+        (
+            {"requests": {"limit": 20, "remaining": 7, "reset_s": 39.0}},
+            {"limit-requests": "20", "remaining-requests": "7", "reset-requests": "39.000s"},
+        ),
+        (
+            {
+                "tokens": {"limit": 900, "remaining": 880, "reset_s": 0.25},
+                "quota_tokens": {"limit": 5_000, "remaining": 12, "reset_s": 3_600.0},
+            },
+            {"limit-tokens": "5000", "remaining-tokens": "12", "reset-tokens": "3600.000s"},
+        ),
+    ],
+)
+def test_what_is_left_stands_in_headers_the_tightest_where_two_count_the_same(
+    standing: dict[str, dict[str, float]], headers: dict[str, str]
+) -> None:
+    asked_for = []
+
+    def standing_of(user: str | None) -> dict[str, dict[str, float]]:
+        asked_for.append(user)
+        return standing
+
+    known = Facts(lambda model: ("backend", "device"), standing_of)
+    known.user = "alice"
+    found = {name: value for name, value in known.headers().items() if name.startswith("x-ratelimit-")}
+    assert found == {f"x-ratelimit-{name}": value for name, value in headers.items()}
+    assert asked_for == ["alice"]
+
+
+def test_what_was_waited_is_summed_over_candidates(monkeypatch: pytest.MonkeyPatch) -> None:
+    now = [0.0]
+    monkeypatch.setattr("modelway.gateway.facts.time.monotonic", lambda: now[0])
+    known = facts()
+    decision = ModelRouter(Config.from_toml('[defaults]\ngeneral = "a"')).select("hello")
+    known.note(ModelSelected("a", "b", "general", 1.0, "device", "default", "because", "id", decision))
+
+    def at(second: float, event: Queued | FallingBack) -> str:
+        now[0] = second
+        known.note(event)
+        return known.headers()["x-modelway-queue-ms"]
+
+    assert at(1, Queued("a", "b", 3, 12.4)) == "0"
+    assert known.waiting_comment() == "queued position=3 eta_s=12"
+    assert at(3, Queued("a", "b", 1, None)) == "2000"
+    assert known.waiting_comment() == "queued position=1"
+    assert at(4, FallingBack("a", "c", "it")) == "3000"
+    assert known.waiting_comment().startswith("waiting model=c")
+    assert at(6, Queued("c", "b", 1, None)) == "3000"
+    assert at(7, Queued("c", "b", 0, 0.0)) == "4000"
+    now[0] = 9
+    assert known.headers()["x-modelway-queue-ms"] == "4000"

@@ -133,6 +133,13 @@ def test_no_repr_and_no_error_shows_what_was_said(router: mw.ModelRouter) -> Non
     assert [text for text in shown if SECRET in text] == []
 
 
+def test_a_request_has_a_user_whom_its_repr_does_not_name() -> None:
+    request = mw.RoutingRequest("hi", user="alice")
+    assert request.user == "alice"
+    assert mw.RoutingRequest("hi").user is None
+    assert "alice" not in repr(request)
+
+
 def test_reprs_say_what_a_thing_is(router: mw.ModelRouter) -> None:
     request = mw.RoutingRequest("hi", task="code", model="a", tools=True, images=1, context_tokens=9)
     assert repr(request) == 'RoutingRequest(task=code, model="a", tools=True, images=1, context_tokens=9)'

@@ -7,6 +7,7 @@ from typing import Any
 import pytest
 
 from modelway.config import Config
+from modelway.config.rates import NO_LIMITS, Limits, Quota, Rate
 from modelway.config.settings import Deadlines, ResolvedBackend, ResolvedModel, Settings, resolve
 from modelway.errors import ConfigError
 
@@ -245,3 +246,47 @@ def test_problems_across_tables(text: str, path: str, message: str) -> None:
 def test_problems_across_tables_come_at_once() -> None:
     found = problems(FILES + FILES + '[defaults]\nmath = "x"\n[[models]]\nid = "m"\n', OLLAMA_HOST="unused:port")
     assert set(found) == {"backends[1].name", "defaults.math", "models[0].backend"}
+
+
+def test_nothing_is_limited_unasked() -> None:
+    found = settings('[[models]]\nid = "m"')
+    assert (found.limits, found.user_limits, found.quotas) == (NO_LIMITS, NO_LIMITS, ())
+    assert (found.backends[0].limits, found.models[0].limits, found.models[0].max_concurrent) == (
+        NO_LIMITS,
+        NO_LIMITS,
+        None,
+    )
+
+
+def test_limits_are_what_each_table_says() -> None:
+    found = settings(
+        "[limits]\nrequests_per_minute = 60\n"
+        "[limits.user]\nrequests_per_minute = 20\nrequest_burst = 5\ntokens_per_minute = 9_000\n"
+        "quota_tokens = 1_000_000\nquota_window_s = 3_600\n"
+        '[[backends]]\nname = "b"\nkind = "ollama"\nlimits = { tokens_per_minute = 70, token_burst = 700 }\n'
+        '[[models]]\nid = "m"\nmax_concurrent = 4\nlimits = { requests_per_minute = 8 }\n'
+    )
+    assert found.limits == Limits(requests=Rate(60, 60.0, 60))
+    assert found.user_limits == Limits(requests=Rate(20, 60.0, 5), tokens=Rate(9_000, 60.0, 9_000))
+    assert found.quotas == (Quota("tokens", 1_000_000, 3_600.0),)
+    assert found.backends[0].limits == Limits(tokens=Rate(70, 60.0, 700))
+    assert found.models[0].limits == Limits(requests=Rate(8, 60.0, 8))
+    assert found.models[0].max_concurrent == 4
+
+
+@pytest.mark.parametrize(
+    ("backend_lines", "model_lines", "slots"),
+    [
+        (FILES, "", 1),
+        (FILES + "parallel = 3\n", "", 3),
+        (FILES + "parallel = 3\n", "max_concurrent = 2\n", 2),
+        (LAN, "", None),
+    ],
+)
+def test_a_model_run_here_answers_as_many_at_once_as_it_has_slots(
+    backend_lines: str, model_lines: str, slots: int | None
+) -> None:
+    name = backend_lines.split('"')[1]
+    path = 'path = "m.gguf"\n' if name == "files" else ""
+    found = settings(f'{backend_lines}[[models]]\nid = "m"\nbackend = "{name}"\n{path}{model_lines}')
+    assert found.models[0].max_concurrent == slots

@@ -13,6 +13,7 @@ from modelway.cli.exits import WRONG_USE
 from modelway.cli.options import Common, common_options, pass_common
 from modelway.cli.output import columns, note, print_json
 from modelway.errors import ConfigError
+from modelway.explain import allowance
 
 
 @click.group()
@@ -48,13 +49,19 @@ def check(common: Common) -> None:
 @common_options
 @pass_common
 def show(common: Common) -> None:
-    """Show every value in force and where it comes from."""
-    described = common.load_config().describe()
+    """Show every value in force and where it comes from, and each limit that follows."""
+    from modelway.router import ModelRouter
+
+    written = common.load_config()
+    described = written.describe() | {"limits": ModelRouter(written).limits_in_force()}
     if common.json:
         print_json(described)
         return
     click.echo(f"# {described['source'] or 'built in: no configuration file was found'}")
     click.echo(clean(columns(list(_assignments(described["values"], described["sources"], "")))))
+    limits = [(limit["of"], allowance(limit)) for limit in described["limits"]]
+    click.echo("\n# limits in force" if limits else "\n# no limit is in force")
+    click.echo(clean(columns(limits)))
 
 
 @config.command()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import asdict
 from typing import TYPE_CHECKING, Any
 
@@ -10,30 +11,40 @@ import click
 from modelway.cli.clean import clean
 from modelway.cli.options import Common, common_options, pass_common
 from modelway.cli.output import columns, note, print_json
+from modelway.cli.running import models_of_gateway
 from modelway.events import PLACES
 
 if TYPE_CHECKING:
     from modelway.config import Config
     from modelway.config.settings import ResolvedModel
-    from modelway.types import ModelHealth
 
-_HEADINGS = ("MODEL", "BACKEND", "WHERE", "STRENGTHS", "CONTEXT", "MEMORY", "LICENCE", "TOOLS", "HEALTH")
+_HEADINGS = ("MODEL", "BACKEND", "WHERE", "STRENGTHS", "CONTEXT", "MEMORY", "LICENCE", "TOOLS")
+#: What only a gateway that runs can tell.
+_HEADINGS_RUNNING = ("HEALTH", "RUNNING", "WAITING")
 
 
 @click.command()
 @common_options
 @pass_common
 def models(common: Common) -> None:
-    """List every model and what is known of it."""
+    """List every model and what is known of it.
+
+    Its health, and how many requests run and wait, stand there while a gateway (modelway serve) runs.
+    """
     from modelway.cli.routing import open_router
 
     config, router = open_router(common.load_config())
-    listed = [(model, router.health(model.id)) for model in router.settings.models]
+    listed = router.settings.models
     guessed = models_with_guessed_strengths(config)
+    running = models_of_gateway(config) if listed else {}
     if common.json:
-        print_json([document(model, health, model.id in guessed) for model, health in listed])
+        print_json([document(model, running.get(model.id), model.id in guessed) for model in listed])
     elif listed:
-        click.echo(clean(columns([_HEADINGS, *(_row(model, health, model.id in guessed) for model, health in listed)])))
+        rows = [(*_HEADINGS, *(_HEADINGS_RUNNING if running else ()))]
+        for model in listed:
+            at_gateway = _row_running(running.get(model.id)) if running else ()
+            rows.append((*_row(model, model.id in guessed), *at_gateway))
+        click.echo(clean(columns(rows)))
         if guessed:
             note("A strength with ? is guessed from the model's name; [[models]] in the configuration says it surely.")
     else:
@@ -46,22 +57,19 @@ def models_with_guessed_strengths(config: Config) -> set[str]:
     return {model.id for i, model in enumerate(config.models) if sources[f"models[{i}].strengths"] == "guessed"}
 
 
-def document(model: ResolvedModel, health: ModelHealth, is_guessed: bool) -> dict[str, Any]:
-    """One model for a program; ``health`` as the router sees it now."""
-    return {
-        **asdict(model),
-        "strengths_guessed": is_guessed,
-        "health": {
-            "state": health.state,
-            "held": health.held,
-            "available": health.available,
-            "success_rate": health.success_rate,
-            "retry_in_s": health.retry_in_s,
-        },
-    }
+def document(model: ResolvedModel, running: Mapping[str, Any] | None, is_guessed: bool) -> dict[str, Any]:
+    """One model for a program; ``running``: what the gateway says of it, None where none does."""
+    return {**asdict(model), "strengths_guessed": is_guessed, "running": running}
 
 
-def _row(model: ResolvedModel, health: ModelHealth, is_guessed: bool) -> tuple[str, ...]:
+def _row_running(running: Mapping[str, Any] | None) -> tuple[str, ...]:
+    if running is None:  # the gateway serves another configuration
+        return ("not served", "", "")
+    health = "available" if running["available"] else running["held"] or running["state"]
+    return (health, str(running["running"]), str(running["waiting"]))
+
+
+def _row(model: ResolvedModel, is_guessed: bool) -> tuple[str, ...]:
     mark = "?" if is_guessed else ""
     return (
         model.id,
@@ -72,5 +80,4 @@ def _row(model: ResolvedModel, health: ModelHealth, is_guessed: bool) -> tuple[s
         "unknown" if model.memory_bytes is None else f"{model.memory_bytes / 1e9:.1f} GB",
         model.license_tier,
         "yes" if model.supports_tools else "no",
-        "available" if health.available else health.held or health.state,
     )

@@ -3,11 +3,15 @@
 from __future__ import annotations
 
 import os
+from typing import TYPE_CHECKING
 
 import click
 
 from modelway.cli.options import Common, common_options, pass_common
 from modelway.cli.output import print_json
+
+if TYPE_CHECKING:
+    from modelway.config import Config
 
 HOST_VARIABLE = "MODELWAY_HOST"
 
@@ -31,9 +35,9 @@ def serve(common: Common, host: str | None, port: int | None) -> None:
     from modelway.gateway.app import serve as serve_gateway
 
     config = common.load_config()
-    env_host, env_port = split_address(os.environ.get(HOST_VARIABLE, ""))
-    host = host or env_host or config.server.host
-    port = next(given for given in (port, env_port, config.server.port) if given is not None)
+    usual_host, usual_port = listens_at(config)
+    host = host or usual_host
+    port = usual_port if port is None else port
 
     def announce(address: str) -> None:
         if common.json:
@@ -42,6 +46,12 @@ def serve(common: Common, host: str | None, port: int | None) -> None:
             click.echo(f"modelway is listening on {address}")
 
     asyncio.run(serve_gateway(config, host, port, ready=announce))
+
+
+def listens_at(config: Config) -> tuple[str, int]:
+    """Where the gateway listens unless told otherwise: ``$MODELWAY_HOST``, then ``[server]``."""
+    host, port = split_address(os.environ.get(HOST_VARIABLE, ""))
+    return host or config.server.host, config.server.port if port is None else port
 
 
 def split_address(address: str) -> tuple[str | None, int | None]:

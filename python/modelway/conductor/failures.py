@@ -1,8 +1,18 @@
-"""What the failure of one model means for the request: does the next one get it, and in what words."""
+"""What failures mean for the request: does the next model get it, in what words, and what is said when none is left."""
 
 from __future__ import annotations
 
-from modelway.errors import Attempt, BackendError, NoModelAvailable
+from typing import TYPE_CHECKING
+
+from modelway.errors import Attempt, BackendError, NoModelAvailable, QueueFull, RateLimited, UnknownModel
+from modelway.explain import limit_clause, none_left_sentence, rejection_sentence
+
+if TYPE_CHECKING:
+    from modelway.router import ModelRouter
+    from modelway.types import RoutingDecision
+
+#: How a candidate fails before its first token, or is not even asked.
+Failure = BackendError | NoModelAvailable | RateLimited | QueueFull
 
 #: By outcome kind: how a failure is told in "MODEL could not answer (...)".
 _CLAUSES = {
@@ -24,26 +34,90 @@ _LACKS = {"tools": "it can't call tools", "vision": "it can't read images"}
 #: These would be answered alike by any other model, or hide a wrong key behind a fallback.
 _TO_THE_CALLER = frozenset({"rejected", "unauthorized"})
 
+#: Limits that hold for a model or its backend by the first word of their names; the others hold for the caller
+#: whatever model is asked.
+_OF_THE_CANDIDATE = ("model", "backend", "retries")
 
-def moves_on(error: BackendError | NoModelAvailable) -> bool:
+
+def moves_on(error: Failure) -> bool:
     """Whether the next candidate gets the request."""
-    if isinstance(error, NoModelAvailable):
-        return True
-    return error.lacks is not None or error.kind not in _TO_THE_CALLER
+    match error:
+        case BackendError():
+            return error.lacks is not None or error.kind not in _TO_THE_CALLER
+        case RateLimited():
+            return error.limit.startswith(_OF_THE_CANDIDATE)
+    return True
 
 
-def clause(error: BackendError | NoModelAvailable) -> str:
+def clause(error: Failure) -> str:
     """Why a model could not answer, as a part of a sentence for people."""
-    if isinstance(error, NoModelAvailable):
-        return error.attempts[0].why if error.attempts else "the configuration was replaced meanwhile"
-    if error.lacks is not None:
-        return _LACKS.get(error.lacks, f"it lacks {error.lacks}")
-    return _CLAUSES[error.kind]
+    match error:
+        case NoModelAvailable():
+            return error.attempts[0].why if error.attempts else "the configuration was replaced meanwhile"
+        case QueueFull():
+            return str(error).rpartition(": ")[2]  # behind the model's name
+        case RateLimited():
+            return limit_clause(error.limit)
+        case BackendError(lacks=None):
+            return _CLAUSES[error.kind]
+    return _LACKS.get(error.lacks or "", f"it lacks {error.lacks}")
 
 
-def failed_attempt(model: str, error: BackendError | NoModelAvailable, next_try_s: float | None) -> Attempt:
-    """The candidate that failed, with all that is known of why."""
-    if isinstance(error, NoModelAvailable):
-        return Attempt(model, clause(error), next_try_s)
-    # Time will not teach it what it lacks.
-    return Attempt(model, str(error), None if error.lacks is not None else next_try_s)
+class Failures:
+    """The candidates of one request that failed, and the errors that they come to."""
+
+    def __init__(self, router: ModelRouter) -> None:
+        self._router = router
+        self._attempts: list[Attempt] = []
+        self._errors: list[Failure] = []
+
+    def add(self, model: str, error: Failure) -> None:
+        """``model`` failed; with all that is known of why, and of when it may be tried again."""
+        match error:
+            case NoModelAvailable():
+                attempt = Attempt(model, clause(error), self._next_try_s(model))
+            case QueueFull() | RateLimited():
+                attempt = Attempt(model, clause(error), error.retry_after_s)
+            case BackendError():
+                # Time will not teach it what it lacks.
+                next_try_s = self._next_try_s(model) if error.lacks is None else None
+                attempt = Attempt(model, str(error), next_try_s)
+        self._attempts.append(attempt)
+        self._errors.append(error)
+
+    def none_left(self, decision: RoutingDecision) -> NoModelAvailable | QueueFull:
+        """Every candidate failed. Where all that could serve have too many waiting, that is what to say."""
+        attempts = (*self._attempts, *self._set_aside(decision))
+        message = none_left_sentence(attempts)
+        full = [error for error in self._errors if isinstance(error, QueueFull)]
+        if len(full) < len(self._errors):
+            return NoModelAvailable(message, attempts)
+        waits = [error.retry_after_s for error in full if error.retry_after_s is not None]
+        return QueueFull(message, retry_after_s=min(waits, default=None))
+
+    def deadline_passed(self, decision: RoutingDecision, running: str, deadline_ms: float) -> NoModelAvailable:
+        """The request's deadline passed while ``running`` was asked, or waited for."""
+        candidates = (decision.model, *decision.chain)
+        untried = candidates[candidates.index(running) + 1 :]
+        attempts = (
+            *self._attempts,
+            Attempt(running, "no first token by the deadline", self._next_try_s(running)),
+            *(Attempt(model, "not asked: the deadline had passed", self._next_try_s(model)) for model in untried),
+            *self._set_aside(decision),
+        )
+        passed = f"the deadline of {deadline_ms:g} ms passed before a first token"
+        return NoModelAvailable(f"{passed}; {none_left_sentence(attempts)}", attempts)
+
+    def _set_aside(self, decision: RoutingDecision) -> list[Attempt]:
+        """The models that the decision left out; only health mends with time."""
+        return [
+            Attempt(model, rejection_sentence(why), self._next_try_s(model) if why == "unavailable" else None)
+            for model, why in decision.rejected
+        ]
+
+    def _next_try_s(self, model: str) -> float | None:
+        try:
+            health = self._router.health(model)
+        except UnknownModel:  # the configuration was replaced meanwhile
+            return None
+        return 0.0 if health.available else health.retry_in_s

@@ -12,7 +12,15 @@ import time
 from dataclasses import dataclass
 from datetime import UTC, datetime
 
-from modelway.errors import BackendError, ContextTooLong, ModelwayError, NoModelAvailable, StreamInterrupted
+from modelway.errors import (
+    BackendError,
+    ContextTooLong,
+    ModelwayError,
+    NoModelAvailable,
+    QueueFull,
+    RateLimited,
+    StreamInterrupted,
+)
 
 #: How many requests a conductor remembers.
 HISTORY_LENGTH = 1_000
@@ -37,8 +45,9 @@ class RequestRecord:
     ``started_at`` is wall time in UTC, for display only. ``task`` is None where no decision was
     reached. ``attempts`` are the models that were asked, in order; ``model`` is the one that served,
     else None. ``outcome`` is ``success``, ``cancelled``, ``interrupted`` (it broke off after its first
-    token), ``no_model``, ``context_length``, or the outcome kind of an error that went to the caller
-    (``rejected``, ``unauthorized``). ``ttft_ms`` counts from the arrival, over all attempts.
+    token), ``no_model``, ``context_length``, ``limited``, ``queue_full``, or the outcome kind of an error that
+    went to the caller (``rejected``, ``unauthorized``). ``queued_ms`` is what it waited in queues, over all
+    candidates, also in vain. ``ttft_ms`` counts from the arrival, over all attempts.
     """
 
     request_id: str
@@ -47,6 +56,7 @@ class RequestRecord:
     task: str | None
     attempts: tuple[AttemptRecord, ...]
     model: str | None
+    queued_ms: float
     ttft_ms: float | None
     duration_ms: float
     outcome: str
@@ -60,6 +70,7 @@ class Trace:
         self.task: str | None = None
         self.attempts: list[AttemptRecord] = []
         self.model: str | None = None
+        self.queued_ms = 0.0
         self.ttft_ms: float | None = None
         self.outcome = "cancelled"
         self._prompt_hash = hmac.digest(_KEY, prompt.encode(), "sha256").hex()
@@ -83,6 +94,10 @@ class Trace:
                 self.outcome = "context_length"
             case NoModelAvailable():
                 self.outcome = "no_model"
+            case RateLimited():
+                self.outcome = "limited"
+            case QueueFull():
+                self.outcome = "queue_full"
 
     def record(self) -> RequestRecord:
         return RequestRecord(
@@ -92,6 +107,7 @@ class Trace:
             task=self.task,
             attempts=tuple(self.attempts),
             model=self.model,
+            queued_ms=self.queued_ms,
             ttft_ms=self.ttft_ms,
             duration_ms=self.elapsed_ms(),
             outcome=self.outcome,

@@ -36,6 +36,7 @@ class ChatFields(TypedDict, total=False):
     options: Mapping[str, Any] | None
     extra: Mapping[str, Any] | None
     extra_protocol: str
+    user: str | None
     deadline_ms: float | None
     request_id: str | None
 
@@ -66,6 +67,13 @@ def chat_call(
         extra=extra or {},
         extra_protocol=extra_protocol,
     )
+
+
+def checked_user(user: object) -> str | None:
+    """Raises :class:`InvalidRequest` for what is no name; an empty one is none."""
+    _check_optional_text(user, "user")
+    _check_json(user, "user")
+    return str(user) if user else None
 
 
 def _messages(prompt: object, system: object) -> list[Message]:

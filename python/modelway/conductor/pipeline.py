@@ -1,4 +1,4 @@
-"""The pipeline of a request: route, ask, fall back, finish; the only loop over a chain of candidates.
+"""The pipeline of a request: route, be admitted, ask, fall back, finish; the only loop over a chain of candidates.
 
 Routing knows nothing of backends and backends know nothing of routing; the conductor joins them. Each
 thing it holds has one owner and one ``with``: the configuration's lineup of backends for the whole
@@ -16,14 +16,21 @@ from itertools import zip_longest
 from typing import TYPE_CHECKING, Any, Self, Unpack
 from uuid import uuid4
 
-from modelway.conductor.failures import clause, failed_attempt, moves_on
+from modelway.conductor.failures import Failures, clause, moves_on
 from modelway.conductor.history import HISTORY_LENGTH, AttemptRecord, RequestRecord, Trace
-from modelway.conductor.inputs import ChatFields, Prompt, chat_call
+from modelway.conductor.inputs import ChatFields, Prompt, chat_call, checked_user
 from modelway.conductor.lineup import Lineup
 from modelway.conductor.reply import Reply, reply_of
-from modelway.conductor.turn import Turn
+from modelway.conductor.turn import Claim, Turn
 from modelway.config import Config, load_config
-from modelway.errors import Attempt, BackendError, ModelwayError, NoModelAvailable, StreamInterrupted, UnknownModel
+from modelway.errors import (
+    BackendError,
+    ModelwayError,
+    NoModelAvailable,
+    QueueFull,
+    RateLimited,
+    StreamInterrupted,
+)
 from modelway.events import (
     BackendEvent,
     ConductorMessage,
@@ -32,9 +39,10 @@ from modelway.events import (
     FallingBack,
     ModelSelected,
 )
-from modelway.explain import none_left_sentence, rejection_sentence
+from modelway.explain import rejection_sentence
 from modelway.router import ModelRouter
 from modelway.types import RoutingDecision, RoutingRequest, SelectionReason, TaskClass
+from modelway.waiters import Waiters
 
 if TYPE_CHECKING:
     from modelway.backends.base import ChatCall
@@ -43,6 +51,10 @@ if TYPE_CHECKING:
 __all__ = ["AttemptRecord", "Conductor", "Reply", "RequestRecord"]
 
 #: The decision is less than what was asked for by name.
+#: Tokens of an answer that nobody has seen yet, where its own limit is not less: a few paragraphs. Too many would
+#: keep short requests from small limits; what they really were is counted in the end.
+EXPECTED_ANSWER_TOKENS = 256
+
 _DEGRADED = frozenset({SelectionReason.Capability, SelectionReason.ContextLength, SelectionReason.Privacy})
 
 
@@ -54,7 +66,15 @@ class _Run:
     call: ChatCall = field(repr=False)
     trace: Trace
     deadline: float | None
-    failures: list[Attempt] = field(default_factory=list)
+    failures: Failures = field(repr=False)
+
+    @property
+    def claim(self) -> Claim:
+        """What the next candidate is asked for. Only what was sent before makes it a second attempt."""
+        most = self.call.options.get("max_tokens")
+        answer = min(most, EXPECTED_ANSWER_TOKENS) if isinstance(most, int) else EXPECTED_ANSWER_TOKENS
+        tokens = self.request.context_tokens + max(0, answer)
+        return Claim(self.request.user, tokens, self.deadline, is_retry=bool(self.trace.attempts))
 
 
 class Conductor:
@@ -72,6 +92,8 @@ class Conductor:
             self._own_config = load_config() if config is None else config
             router = ModelRouter(self._own_config)
         self.router = router
+        # One for all who share the router: what one gives back may be what another waits for.
+        self._waiters: Waiters = vars(router).setdefault("waiters", Waiters(router))
         self.history: deque[RequestRecord] = deque(maxlen=HISTORY_LENGTH)
         self._lineups: list[Lineup] = []  # the last one is in force; those before it are still in use
         self._closed = False
@@ -115,6 +137,7 @@ class Conductor:
         options: Mapping[str, Any] | None = None,
         extra: Mapping[str, Any] | None = None,
         extra_protocol: str = "openai",
+        user: str | None = None,
         deadline_ms: float | None = None,
         request_id: str | None = None,
     ) -> AsyncGenerator[ConductorMessage, None]:
@@ -124,14 +147,16 @@ class Conductor:
         front. ``tools`` are OpenAI function definitions. Images travel in the messages; ``images`` counts
         those that stand elsewhere. ``context_tokens`` is the length where it is known better than by an
         estimate. ``options`` holds sampling options in OpenAI's spelling, ``extra`` fields of the protocol
-        ``extra_protocol`` ("openai" or "ollama") for a backend that speaks it. ``deadline_ms`` bounds the
-        time to the first token over all candidates. ``request_id`` names the request in events and history;
+        ``extra_protocol`` ("openai" or "ollama") for a backend that speaks it. ``user`` is whose limits and
+        whose turn it is; None is one user, too. ``deadline_ms`` bounds the time to the first token over all
+        waits and candidates. ``request_id`` names the request in events and history;
         by default a random one.
 
         A stream ends with ``Finished``, or with ``Failed`` and then the error itself: ``NoModelAvailable``,
         ``UnknownModel`` or ``ContextTooLong`` where nothing could serve, ``BackendError`` where a server
-        refused the request, ``StreamInterrupted`` where the answer broke off. ``InvalidRequest`` is raised
-        before the first event. Closing the stream at any point closes the upstream connection at once.
+        refused the request, ``RateLimited`` where the user has used up a limit, ``QueueFull`` where all that
+        could serve have too many waiting, ``StreamInterrupted`` where the answer broke off. ``InvalidRequest``
+        is raised before the first event. Closing the stream at any point closes the upstream connection at once.
         """
         self._refuse_if_closed()
         call = chat_call(
@@ -149,10 +174,12 @@ class Conductor:
             tools=call.tools is not None,
             images=images,
             context_tokens=context_tokens,
+            user=checked_user(user),
             deadline_ms=deadline_ms,
         )
         deadline = None if deadline_ms is None else asyncio.get_running_loop().time() + deadline_ms / 1000
-        run = _Run(request, call, Trace(request_id or uuid4().hex, request.prompt), deadline)
+        trace = Trace(request_id or uuid4().hex, request.prompt)
+        run = _Run(request, call, trace, deadline, Failures(self.router))
         try:
             async with aclosing(self._serve(run)) as events:
                 async for event in events:
@@ -179,30 +206,34 @@ class Conductor:
                         async for event in events:
                             yield event
                     return
-                except (BackendError, NoModelAvailable) as error:
+                except (BackendError, NoModelAvailable, RateLimited, QueueFull) as error:
                     if not moves_on(error):
                         raise
-                    run.failures.append(failed_attempt(candidate, error, self._next_try_s(candidate)))
+                    run.failures.add(candidate, error)
                     why = clause(error)
                 except TimeoutError:
-                    raise self._deadline_passed(run, decision, candidate) from None
+                    raise run.failures.deadline_passed(decision, candidate, run.request.deadline_ms or 0.0) from None
                 if following is not None:
                     yield FallingBack(candidate, following, why)
-            attempts = (*run.failures, *self._set_aside(decision))
-            raise NoModelAvailable(none_left_sentence(attempts), attempts)
+            raise run.failures.none_left(decision)
 
     async def _ask(self, candidate: str, run: _Run, lineup: Lineup) -> AsyncGenerator[ConductorMessage, None]:
-        """One candidate's answer.
+        """One candidate's answer, once it is the request's turn.
 
-        Raises ``BackendError`` or ``NoModelAvailable`` if it failed before its first token, ``TimeoutError`` if
-        the request's deadline passed by then, and ``StreamInterrupted`` if it failed later.
+        Raises ``BackendError`` or ``NoModelAvailable`` if it failed before its first token, ``RateLimited`` or
+        ``QueueFull`` if it may not be asked, ``TimeoutError`` if the request's deadline passed by then, and
+        ``StreamInterrupted`` if it failed later.
         """
         self._refuse_if_closed()  # a stream that ``aclose`` broke off must not wake the next backend
         model = lineup.model(candidate)
         call = replace(run.call, model=model.name, model_id=model.id, num_ctx=model.num_ctx)
         backend = lineup.backend(model.backend)
         ignored = backend.unsupported_options(call)
-        with Turn(self.router, model, run.trace) as turn:
+        with Turn(self._waiters, model, run.trace, run.claim) as turn:
+            async with aclosing(turn.wait()) as places:
+                async for place in places:
+                    yield place
+            self._refuse_if_closed()
             try:
                 async with aclosing(backend.stream(call)) as events:
                     while not turn.ended:
@@ -236,32 +267,6 @@ class Conductor:
             for lineup in before:
                 await lineup.retire()
         return self._lineups[-1]
-
-    def _deadline_passed(self, run: _Run, decision: RoutingDecision, running: str) -> NoModelAvailable:
-        candidates = (decision.model, *decision.chain)
-        untried = candidates[candidates.index(running) + 1 :]
-        attempts = (
-            *run.failures,
-            Attempt(running, "no first token by the deadline", self._next_try_s(running)),
-            *(Attempt(model, "not asked: the deadline had passed", self._next_try_s(model)) for model in untried),
-            *self._set_aside(decision),
-        )
-        passed = f"the deadline of {run.request.deadline_ms:g} ms passed before a first token"
-        return NoModelAvailable(f"{passed}; {none_left_sentence(attempts)}", attempts)
-
-    def _set_aside(self, decision: RoutingDecision) -> list[Attempt]:
-        """The models that the decision left out; only health mends with time."""
-        return [
-            Attempt(model, rejection_sentence(why), self._next_try_s(model) if why == "unavailable" else None)
-            for model, why in decision.rejected
-        ]
-
-    def _next_try_s(self, model: str) -> float | None:
-        try:
-            health = self.router.health(model)
-        except UnknownModel:  # the configuration was replaced meanwhile
-            return None
-        return 0.0 if health.available else health.retry_in_s
 
 
 async def _next(events: AsyncGenerator[BackendEvent, None], deadline: float | None) -> BackendEvent:

@@ -1,47 +1,96 @@
-"""One model's turn at a request: the right to ask it, taken once and given back exactly once.
+"""One model's turn at a request: admitted once, given back exactly once.
 
-The turn is the only caller of ``begin`` and ``record_outcome``. Leaving its ``with`` block by whatever
-way says how it ended: an answer that came to its end, a backend's failure, or else a caller that left,
-which says nothing about the model.
+The turn owns its ticket from ``admit`` on, also while it waits. Leaving its ``with`` block by whatever way
+says how it ended: an answer that came to its end, a backend's failure, or else a caller that left, which
+says nothing about the model. One that was never begun is as if it had never been.
 """
 
 from __future__ import annotations
 
+import asyncio
 import time
+from collections.abc import AsyncGenerator
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Self
 
 from modelway.conductor.history import AttemptRecord
 from modelway.errors import BackendError, StreamInterrupted
-from modelway.events import Ended, Finished, ModelLoading, TextDelta, ThinkingDelta
+from modelway.events import Ended, Finished, ModelLoading, Queued, TextDelta, ThinkingDelta
 from modelway.types import RequestOutcome
 
 if TYPE_CHECKING:
     from modelway.conductor.history import Trace
     from modelway.config.settings import ResolvedModel
     from modelway.events import BackendEvent, ConductorMessage
-    from modelway.router import ModelRouter
+    from modelway.waiters import Waiters
 
 #: The core takes no larger count; a server may claim any.
 _MAX_COUNT = 2**53
 
+#: Seconds between two looks at where a waiting request stands.
+LOOK_EVERY_S = 1.0
+
+
+@dataclass(frozen=True, slots=True)
+class Claim:
+    """What a request asks of a model: for whom, for about how many tokens, until when (the loop's time)."""
+
+    user: str | None
+    tokens: int
+    deadline: float | None
+    is_retry: bool
+
 
 class Turn:
-    """``with Turn(...) as turn``: entering raises ``NoModelAvailable`` where the model may not be asked now."""
+    """``with Turn(...) as turn``, then ``turn.wait()`` to its end, then the model may be asked.
 
-    def __init__(self, router: ModelRouter, model: ResolvedModel, trace: Trace) -> None:
+    Entering raises ``NoModelAvailable`` where the model may not be asked now, ``RateLimited`` or ``QueueFull``
+    where a limit keeps the request out.
+    """
+
+    def __init__(self, waiters: Waiters, model: ResolvedModel, trace: Trace, claim: Claim) -> None:
         self.model = model
-        self._router = router
+        self._waiters = waiters
         self._trace = trace
+        self._claim = claim
         self._text: list[str] = []
+        self._has_begun = False
+        self._started_at = 0.0
         self._loading_at: float | None = None
         self._first_at: float | None = None
         self._ended: Ended | None = None
         self._ended_at = 0.0
 
     def __enter__(self) -> Self:
-        self._number = self._router.begin(self.model.id)
-        self._started_at = time.perf_counter()
+        claim = self._claim
+        left_s = None if claim.deadline is None else max(0.0, claim.deadline - asyncio.get_running_loop().time())
+        self._permit = self._waiters.admit(
+            self.model.id, claim.user, tokens=claim.tokens, deadline_s=left_s, is_retry=claim.is_retry
+        )
         return self
+
+    async def wait(self) -> AsyncGenerator[Queued, None]:
+        """Where the request stands in the queue, until it is its turn; told again when it is nearer by a tenth.
+
+        Raises ``NoModelAvailable`` where the model's circuit opened meanwhile, ``TimeoutError`` once the claim's
+        deadline has passed.
+        """
+        began, told = time.perf_counter(), None
+        try:
+            while self._permit.is_waiting:
+                place = self._permit.place()
+                if place is not None and (told is None or told - place[0] >= max(1, told // 10)):
+                    told = place[0]
+                    yield Queued(self.model.id, self.model.backend, *place)
+                async with asyncio.timeout_at(self._claim.deadline):
+                    await self._permit.granted(LOOK_EVERY_S)
+        finally:
+            if told is not None:
+                self._trace.queued_ms += (time.perf_counter() - began) * 1000
+        if told is not None:
+            yield Queued(self.model.id, self.model.backend, 0, 0.0)
+        self._has_begun = True
+        self._started_at = time.perf_counter()
 
     @property
     def answering(self) -> bool:
@@ -76,6 +125,9 @@ class Turn:
         return event
 
     def __exit__(self, _: object, error: BaseException | None, __: object) -> None:
+        if not self._has_begun:
+            self._permit.cancel()
+            return
         if self._ended is None:
             self._ended_at = time.perf_counter()
             kind = error.kind if isinstance(error, BackendError | StreamInterrupted) else "cancelled"
@@ -86,7 +138,14 @@ class Turn:
             outcome = self._success(self._ended)
         record = AttemptRecord(self.model.id, outcome.kind, self._ttft_ms, self._duration_ms)
         self._trace.attempts.append(record)
-        self._router.record_outcome(self.model.id, outcome, self._number)
+        self._permit.finish(outcome, self._real_tokens(error))
+
+    def _real_tokens(self, error: BaseException | None) -> int | None:
+        """What the request read and wrote; None: as much as was thought."""
+        if isinstance(error, BackendError):
+            return 0
+        total = None if self._ended is None else self._ended.usage.total_tokens
+        return total if total is None or total <= _MAX_COUNT else None
 
     def finished(self) -> Finished:
         """The event that tells the caller of the end; its times are the caller's, over all attempts."""

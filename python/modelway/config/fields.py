@@ -1,4 +1,4 @@
-"""The kinds of value that stand in a configuration: names, tasks, keywords, counts, each with its check.
+"""What a configuration is made of: sections, and the kinds of value in them, each with its check.
 
 A check raises ``ValueError`` whose text says what is wrong with which value and how to mend it.
 """
@@ -8,11 +8,20 @@ from __future__ import annotations
 import json
 from typing import Annotated
 
-from pydantic import AfterValidator, BeforeValidator, Field
+from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field
 
 from modelway.types import CostTier, ModelCapability, TaskClass
 
 _DAY_MS = 86_400_000
+
+
+class Section(BaseModel):
+    """A table of the configuration."""
+
+    # strict: TOML has types, so "8" is not 8; tuples opt out because TOML's arrays arrive as lists.
+    model_config = ConfigDict(
+        extra="forbid", frozen=True, strict=True, allow_inf_nan=False, use_attribute_docstrings=True
+    )
 
 
 def _task(name: str) -> str:

@@ -1,6 +1,7 @@
 """The tables of the configuration file, each key documented at its field: meaning, unit, default and why.
 
-Shape is checked here: types, ranges, unknown keys, and what a key rules out in its own table.
+Shape is checked here: types, ranges, unknown keys, and what a key rules out in its own table. The tables that
+limit what may be used are in ``limits.py``.
 """
 
 from __future__ import annotations
@@ -9,7 +10,7 @@ import os
 from collections.abc import Mapping
 from typing import Annotated, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationInfo, field_validator
+from pydantic import Field, ValidationInfo, field_validator
 
 from modelway.config.fields import (
     Capabilities,
@@ -22,17 +23,12 @@ from modelway.config.fields import (
     OwnName,
     OwnNames,
     Priors,
+    Section,
     Tasks,
 )
+from modelway.config.limits import LimitsConfig
 from modelway.errors import ConfigError, ConfigProblem
 from modelway.privacy.locality import PLACES, Place, check_url, further, ollama_url, place_of_host, place_of_url
-
-
-class Section(BaseModel):
-    # strict: TOML has types, so "8" is not 8; tuples opt out because TOML's arrays arrive as lists.
-    model_config = ConfigDict(
-        extra="forbid", frozen=True, strict=True, allow_inf_nan=False, use_attribute_docstrings=True
-    )
 
 
 class RoutingConfig(Section):
@@ -136,6 +132,20 @@ class HealthConfig(Section):
     """The first delay, milliseconds; doubled by each failed probe."""
     max_backoff_ms: Milliseconds = 300_000
     """The longest delay, milliseconds."""
+    window_ms: Annotated[int, Field(ge=10, le=86_400_000)] = 30_000
+    """The stretch of time whose share of answered requests is looked at, milliseconds: long enough for some requests,
+    and short enough for a fault to show."""
+    least_success_percent: Annotated[int, Field(ge=0, le=100)] = 80
+    """Of a hundred requests of this window so many must have been answered, else the model is left alone as after
+    hard failures in a row; a full or limiting server counts here too. 0: the share is not looked at."""
+    samples_to_judge: Annotated[int, Field(ge=1, le=1_000_000)] = 20
+    """So many requests must have ended in the window before their share is looked at: of fewer, one failure says
+    too much."""
+    retry_percent: Annotated[int, Field(ge=0, le=100)] = 20
+    """Of a hundred requests to a backend in 10 seconds so many may be second attempts, after another model or it has
+    failed; so an outage does not multiply the load on what still works."""
+    retries_per_s: Annotated[int, Field(ge=0, le=1_000_000)] = 10
+    """So many second attempts a second are allowed to each backend besides: of few requests a share is nothing."""
 
     @field_validator("max_backoff_ms")
     @classmethod
@@ -160,6 +170,8 @@ class BackendConfig(Section):
     """The environment variable that holds the key; never the key itself, which would end in backups."""
     max_connections: Annotated[int, Field(ge=0, le=100_000)] = 0
     """How many connections may be open at once; 0: no limit."""
+    limits: LimitsConfig = LimitsConfig()
+    """What all requests to its models together may use; none by default."""
     location: Place | None = None
     """May declare a place further away than the address says (the mouth of a tunnel), never a nearer one."""
     threads: Annotated[int, Field(ge=1, le=1_024)] | None = None
@@ -240,6 +252,11 @@ class ModelConfig(Section):
     """Prompt and answer together, tokens; absent: what its server says, else unknown: nothing is refused for length."""
     memory_bytes: Count | None = None
     """What it takes in memory when loaded, bytes."""
+    max_concurrent: Annotated[int, Field(ge=1, le=2**32 - 1)] | None = None
+    """How many requests it answers at once, others wait their turn; absent: on llama_cpp its backend's ``parallel``,
+    else any number: how many a server can take, it knows best."""
+    limits: LimitsConfig = LimitsConfig()
+    """What all requests to it together may use; none by default."""
     supports_streaming: bool = True
     """Whether it can answer piece by piece."""
     supports_tools: bool | None = None

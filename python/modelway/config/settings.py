@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, TypeVar
 
+from modelway.config.rates import NO_LIMITS, Limits, Quota, limits_of, quotas_of
 from modelway.errors import ConfigError, ConfigProblem
 from modelway.near import did_you_mean
 from modelway.privacy.licenses import tier_of
@@ -21,6 +22,7 @@ from modelway.types import TaskClass
 
 if TYPE_CHECKING:
     from modelway.config import Config
+    from modelway.config.limits import FairnessConfig
     from modelway.config.sections import BackendConfig, HealthConfig, ModelConfig, ServerConfig, TimeoutsConfig
 
 #: Where a strength stands for something that the model can do at all.
@@ -57,6 +59,7 @@ class ResolvedBackend:
     threads: int | None = None
     context: int | None = None
     parallel: int | None = None
+    limits: Limits = NO_LIMITS
     deadlines: Deadlines = Deadlines()
 
 
@@ -81,6 +84,8 @@ class ResolvedModel:
     max_context: int | None = None
     num_ctx: int | None = None
     memory_bytes: int | None = None
+    max_concurrent: int | None = None
+    limits: Limits = NO_LIMITS
     supports_streaming: bool = True
     supports_tools: bool = False
     cost_tier: str = "free"
@@ -113,6 +118,10 @@ class Settings:
     classifier: ResolvedClassifier
     timeouts: TimeoutsConfig
     health: HealthConfig
+    limits: Limits
+    user_limits: Limits
+    quotas: tuple[Quota, ...]
+    fairness: FairnessConfig
     server: ServerConfig
 
 
@@ -146,6 +155,10 @@ def resolve(config: Config, environ: Mapping[str, str] = os.environ) -> Settings
         ),
         timeouts=config.timeouts,
         health=config.health,
+        limits=limits_of(config.limits),
+        user_limits=limits_of(config.limits.user),
+        quotas=quotas_of(config.limits.user),
+        fairness=config.fairness,
         server=config.server,
     )
 
@@ -204,6 +217,7 @@ def _resolve_backend(
         threads=written.threads,
         context=written.context,
         parallel=written.parallel,
+        limits=limits_of(written.limits),
         deadlines=Deadlines(
             connect_s=connect_ms / 1000,
             load_s=given.load_ms / 1000,
@@ -276,6 +290,8 @@ def _resolve_model(
         max_context=written.max_context,
         num_ctx=num_ctx,
         memory_bytes=written.memory_bytes,
+        max_concurrent=_or(written.max_concurrent, _slots(backend)),
+        limits=limits_of(written.limits),
         supports_streaming=written.supports_streaming,
         supports_tools=_or(written.supports_tools, tools),
         cost_tier=written.cost_tier or _usual_cost(location),
@@ -324,6 +340,11 @@ def _place_of_model(name: str, backend: ResolvedBackend, declared: Place) -> Pla
 def _usual_cost(location: Place) -> str:
     """Own hardware costs nothing an answer; a provider's price is not known, so neither praised nor blamed."""
     return "medium" if location == "external" else "free"
+
+
+def _slots(backend: ResolvedBackend) -> int | None:
+    """How many requests one model of ``backend`` answers at once; None: only its server knows."""
+    return (backend.parallel or 1) if backend.kind == "llama_cpp" else None
 
 
 _T = TypeVar("_T")

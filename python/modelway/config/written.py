@@ -14,7 +14,8 @@ from typing import Annotated, Any
 
 from pydantic import BaseModel, Field, PrivateAttr, ValidationError
 
-from modelway.config.fields import Defaults, Fallbacks
+from modelway.config.fields import Defaults, Fallbacks, Section
+from modelway.config.limits import AllLimitsConfig, FairnessConfig
 from modelway.config.problems import problems_of, syntax_problem
 from modelway.config.sections import (
     BackendConfig,
@@ -24,7 +25,6 @@ from modelway.config.sections import (
     ModelConfig,
     PrivacyConfig,
     RoutingConfig,
-    Section,
     ServerConfig,
     TimeoutsConfig,
 )
@@ -63,6 +63,10 @@ class Config(Section):
     """The gateway."""
     health: HealthConfig = HealthConfig()
     """When a failing model is left alone."""
+    limits: AllLimitsConfig = AllLimitsConfig()
+    """What may be used."""
+    fairness: FairnessConfig = FairnessConfig()
+    """Who waits how."""
     backends: Backends = (BackendConfig(name="ollama", kind="ollama"),)
     """Servers and engines; absent: Ollama at its usual address."""
     models: Models = ()

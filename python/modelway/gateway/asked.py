@@ -24,7 +24,8 @@ _MAX_NAME = 300
 class Asked:
     """What a body asks for.
 
-    ``model`` and ``task`` are both None for ``auto``. ``warnings`` are sentences on what the request
+    ``model`` and ``task`` are both None for ``auto``. ``user`` is whose turn it is among those who wait,
+    as the client says: a hint. ``warnings`` are sentences on what the request
     holds and we don't honour. ``extra`` are fields we don't know, for a backend of the same protocol.
     """
 
@@ -32,6 +33,7 @@ class Asked:
     model: str | None
     task: TaskClass | None
     stream: bool
+    user: str | None = None
     tools: list[dict[str, Any]] | None = None
     options: dict[str, Any] = field(default_factory=dict)
     extra: dict[str, Any] = field(default_factory=dict, repr=False)

@@ -28,7 +28,7 @@ _OPTIONS = {
         "repeat_penalty", "response_format", "tool_choice", "max_tokens",
     )
 } | {"max_completion_tokens": "max_tokens"}  # fmt: skip
-_READ_HERE = frozenset({"model", "messages", "stream", "stream_options", "tools", "n"})
+_READ_HERE = frozenset({"model", "messages", "stream", "stream_options", "tools", "n", "user"})
 #: Ollama's words that its users also send here, and log-probabilities, which the events don't carry.
 _NOT_HONOURED = RELOAD_OPTIONS | {"keep_alive", "truncate", "logprobs", "top_logprobs"}
 _REPLACED = {"functions": "tools", "function_call": "tool_choice"}
@@ -56,6 +56,7 @@ def parse(body: Mapping[str, Any]) -> Asked:
         model=model,
         task=task,
         stream=read(body, "stream", bool) or False,
+        user=read(body, "user", str) or None,
         tools=read_objects(body, "tools") or None,
         options=options,
         extra={k: v for k, v in body.items() if k not in _OPTIONS.keys() | _READ_HERE | _NOT_HONOURED},

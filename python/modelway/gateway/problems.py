@@ -22,6 +22,8 @@ from modelway.errors import (
     InvalidRequest,
     ModelwayError,
     NoModelAvailable,
+    QueueFull,
+    RateLimited,
     StreamInterrupted,
     UnknownModel,
 )
@@ -80,6 +82,9 @@ def problem_of(error: Exception) -> Problem:
         case NoModelAvailable():
             status, code = 503, "no_model_available"
             waits = [attempt.next_try_s for attempt in error.attempts]
+        case RateLimited() | QueueFull():
+            status, code = _beyond_limit(error)
+            waits = [error.retry_after_s]
         case StreamInterrupted():
             status, code = 502, "stream_interrupted"
             partial = error.partial
@@ -96,6 +101,14 @@ def problem_of(error: Exception) -> Problem:
             status, code = 500, "internal_error"
             message = "modelway failed to handle this request; its log says where"
     return Problem(status, code, message, _retry_after(waits) if status in (429, 503) else None, partial)
+
+
+def _beyond_limit(error: RateLimited | QueueFull) -> tuple[int, str]:
+    if isinstance(error, QueueFull):
+        return 503, "queue_full"
+    if error.retry_after_s is None:  # time changes nothing, and clients would repeat a 429
+        return 400, "larger_than_limit"
+    return 429, "quota_exceeded" if error.limit.startswith("quota") else "rate_limit_exceeded"
 
 
 def _log_unexpected(error: Exception) -> None:

@@ -74,6 +74,7 @@ async def relay(
         options=asked.options,
         extra=asked.extra,
         extra_protocol=asked.extra_protocol,
+        user=asked.user,
         request_id=facts.request_id,
     )
     async with aclosing(events):

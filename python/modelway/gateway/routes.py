@@ -19,6 +19,7 @@ from modelway.gateway.facts import Facts
 from modelway.gateway.listing import ollama_tags, openai_model, openai_models
 from modelway.gateway.problems import problem_of
 from modelway.gateway.relay import Framing, relay
+from modelway.gateway.status import status_document
 
 Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
 
@@ -50,6 +51,7 @@ def make_app(conductor: Conductor) -> web.Application:
             web.post("/api/generate", _inference(Dialect(ollama.parse_generate, ollama_lines.GenerateLines))),
             web.get("/api/tags", _ollama_tags),
             web.get("/api/version", _ollama_version),
+            web.get("/modelway/status", _status),
         ]
     )
     return app
@@ -82,9 +84,10 @@ def _inference(dialect: Dialect) -> Handler:
                 return "unknown", "unknown"
             return profile.backend_id, str(profile.location)
 
-        facts = Facts(place_of)
+        facts = Facts(place_of, conductor.router.standing)
         try:
             asked = dialect.parse(await read_json(request))
+            facts.user = asked.user
             facts.warn(asked.warnings)
             return await relay(request, conductor, asked, dialect.framing(asked, facts), facts)
         except Exception as error:
@@ -120,6 +123,10 @@ async def _greet(_: web.Request) -> web.Response:
 async def _health(_: web.Request) -> web.Response:
     """Whether the process answers; says nothing of models, and touches none."""
     return _json({"status": "ok"})
+
+
+async def _status(request: web.Request) -> web.Response:
+    return _json(status_document(request.app[CONDUCTOR].router))
 
 
 async def _openai_models(request: web.Request) -> web.Response:

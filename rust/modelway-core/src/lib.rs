@@ -32,6 +32,7 @@ pub mod table;
 pub mod task;
 pub mod ticket;
 mod turns;
+pub mod turnstile;
 pub mod users;
 pub mod vram;
 mod window;

@@ -59,8 +59,26 @@ impl Rate {
         if full_at <= latest {
             return Ok(Bucket { full_at });
         }
-        let at = (full_at - self.worth(self.burst.get())).div_ceil(u128::from(self.count.get()));
-        Err(Excess::Until(Millis::try_from(at).unwrap_or(Millis::MAX)))
+        Err(Excess::Until(self.passes_at(full_at)))
+    }
+
+    /// The bucket after `cost` units more, and when they may pass: units are given out in the order of asking, also
+    /// before they are there.
+    ///
+    /// # Errors
+    /// [`Excess::Never`].
+    pub fn reserve(&self, bucket: Bucket, cost: u64, now: Millis) -> Result<(Bucket, Millis), Excess> {
+        if cost > self.burst.get() {
+            return Err(Excess::Never);
+        }
+        let full_at = bucket.full_at.max(self.scaled(now)).saturating_add(self.worth(cost));
+        Ok((Bucket { full_at }, self.passes_at(full_at).max(now)))
+    }
+
+    /// When a bucket that is full again at `full_at` has no debt.
+    fn passes_at(&self, full_at: u128) -> Millis {
+        let at = full_at.saturating_sub(self.worth(self.burst.get())).div_ceil(u128::from(self.count.get()));
+        Millis::try_from(at).unwrap_or(Millis::MAX)
     }
 
     /// The bucket when what was charged as `charged` turns out to be `real`. More than was thought may
@@ -178,6 +196,21 @@ mod tests {
         let limit = rate(1, 1_000, 1);
         let bucket = limit.charge(Bucket::default(), 1, 5_000).unwrap();
         assert_eq!(limit.charge(bucket, 1, 4_000), Err(Excess::Until(6_000)));
+    }
+
+    #[test]
+    fn who_reserves_comes_in_turn() {
+        let limit = rate(20, 1_000, 2);
+        let mut bucket = Bucket::default();
+        let mut passes = Vec::new();
+        for now in [0, 0, 0, 0, 70, 500] {
+            let (next, at) = limit.reserve(bucket, 1, now).unwrap();
+            bucket = next;
+            passes.push(at);
+        }
+        assert_eq!(passes, [0, 0, 50, 100, 150, 500]);
+        assert_eq!(limit.reserve(bucket, 3, 500), Err(Excess::Never));
+        assert_eq!(limit.charge(limit.correct(bucket, 1, 0, 500), 2, 500).map(|_| ()), Ok(()));
     }
 
     #[test]

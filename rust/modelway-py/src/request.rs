@@ -18,6 +18,8 @@ pub(crate) struct RoutingRequest {
     tools: bool,
     images: u64,
     context_tokens: u64,
+    /// For whoever has it admitted; a decision does not depend on it.
+    user: Option<String>,
     deadline_ms: Option<f64>,
 }
 
@@ -38,7 +40,7 @@ impl RoutingRequest {
 #[pymethods]
 impl RoutingRequest {
     #[new]
-    #[pyo3(signature = (prompt=None, messages=None, task=None, model=None, tools=false, images=None, context_tokens=None, deadline_ms=None))]
+    #[pyo3(signature = (prompt=None, messages=None, task=None, model=None, tools=false, images=None, context_tokens=None, user=None, deadline_ms=None))]
     #[expect(clippy::too_many_arguments, reason = "the public constructor: all optional, all named")]
     fn new(
         py: Python<'_>,
@@ -49,6 +51,7 @@ impl RoutingRequest {
         tools: bool,
         images: Option<&Bound<'_, PyAny>>,
         context_tokens: Option<&Bound<'_, PyAny>>,
+        user: Option<&Bound<'_, PyString>>,
         deadline_ms: Option<&Bound<'_, PyAny>>,
     ) -> PyResult<Self> {
         let messages = messages.map(read_messages).transpose()?.unwrap_or_default();
@@ -73,6 +76,7 @@ impl RoutingRequest {
                 Some(value) => count("context_tokens", value)?,
                 None => seen.context_tokens,
             },
+            user: user.map(|name| text(name).into_owned()),
             deadline_ms: deadline_ms.map(|value| amount("deadline_ms", value)).transpose()?,
         })
     }
@@ -105,6 +109,11 @@ impl RoutingRequest {
     #[getter]
     fn context_tokens(&self) -> u64 {
         self.context_tokens
+    }
+
+    #[getter]
+    fn user(&self) -> Option<&str> {
+        self.user.as_deref()
     }
 
     #[getter]

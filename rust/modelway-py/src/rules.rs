@@ -134,18 +134,20 @@ fn millis(what: &str, window_s: f64) -> PyResult<u64> {
     Ok(ms as u64)
 }
 
+/// So much in so many seconds, so much of it at once.
+pub(crate) fn rate(amount: u32, window_s: f64, burst: u64) -> PyResult<Rate> {
+    let period_ms = u32::try_from(millis("a rate", window_s)?).ok().and_then(NonZeroU32::new);
+    match (NonZeroU32::new(amount), period_ms, NonZeroU64::new(burst)) {
+        (Some(amount), Some(period_ms), Some(burst)) => Ok(Rate::new(amount, period_ms, burst)),
+        _ => Err(PyValueError::new_err(format!(
+            "{amount} in {window_s} s with a burst of {burst} is no rate: each must be at least 1, the time at most 49 days"
+        ))),
+    }
+}
+
 impl RawRate {
     fn rate(self) -> PyResult<Rate> {
-        let period_ms = u32::try_from(millis("a rate", self.window_s)?).ok().and_then(NonZeroU32::new);
-        let parts = (NonZeroU32::new(self.amount), period_ms, NonZeroU64::new(self.burst));
-        let (Some(amount), Some(period_ms), Some(burst)) = parts else {
-            let Self { amount, window_s, burst } = self;
-            let message = format!(
-                "{amount} in {window_s} s with a burst of {burst} is no rate: each of them must be from 1 to 2**32"
-            );
-            return Err(PyValueError::new_err(message));
-        };
-        Ok(Rate::new(amount, period_ms, burst))
+        rate(self.amount, self.window_s, self.burst)
     }
 }
 
