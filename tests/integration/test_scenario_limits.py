@@ -8,7 +8,7 @@ from collections.abc import AsyncGenerator
 from contextlib import aclosing
 
 import pytest
-from conductor_kit import CODE, asked, collect, config_text, notices, text_of
+from conductor_kit import CODE, VISION, asked, collect, config_text, notices, text_of
 
 from modelway.backends.mock import Fault, FaultKind, MultiModelMockBackend
 from modelway.conductor import Conductor, turn
@@ -294,6 +294,11 @@ async def test_second_attempts_have_a_budget(server, open_conductor):
     assert "as many second attempts as it may" in str(error)
     assert asked(server) == ["code-model"]
     assert isinstance(events[-1], Failed)
+
+
+async def test_a_length_as_large_as_can_be_is_admitted_like_any(server, open_conductor):
+    conductor = open_conductor(config_text(server.url) + VISION)  # whose context is not known
+    assert (await conductor.complete(CODE, model="vision-model", context_tokens=2**53)).model == "vision-model"
 
 
 async def test_a_user_is_a_name(conductor):

@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from modelway.events import BackendEvent, ConductorMessage
     from modelway.waiters import Waiters
 
-#: The core takes no larger count; a server may claim any.
+#: The core takes no larger count; a caller or a server may claim any.
 _MAX_COUNT = 2**53
 
 #: Seconds between two looks at where a waiting request stands.
@@ -65,7 +65,7 @@ class Turn:
         claim = self._claim
         left_s = None if claim.deadline is None else max(0.0, claim.deadline - asyncio.get_running_loop().time())
         self._permit = self._waiters.admit(
-            self.model.id, claim.user, tokens=claim.tokens, deadline_s=left_s, is_retry=claim.is_retry
+            self.model.id, claim.user, tokens=min(claim.tokens, _MAX_COUNT), deadline_s=left_s, is_retry=claim.is_retry
         )
         return self
 

@@ -50,8 +50,11 @@ class Wakes:
 
         A grant that comes together with a cancellation is passed on.
         """
+        future = get_running_loop().create_future()
+        waiter = (future, owner)
+        met = self._met.setdefault(ticket, waiter)
         try:
-            refused = await self.enrol(ticket, get_running_loop(), owner)
+            refused = await future if met is waiter else met
         except BaseException:
             self.forget(ticket)
             owner.release()
@@ -93,16 +96,18 @@ class Wakes:
             if not isinstance(waiter, tuple):
                 continue
             future, owner = waiter
-            loop = future.get_loop()
-            if loop is here:
-                _settle(future, refused)
-                continue
-            try:
-                loop.call_soon_threadsafe(_settle, future, refused)
-            except RuntimeError:  # its loop is closed, so nobody will ever take up what it was granted
-                self._orphans.append(owner)
+            if future.get_loop() is not here:
+                self._wake_elsewhere(future, owner, refused)
+            elif not future.done():
+                future.set_result(refused)
         if self._orphans:
             self._release_orphans()
+
+    def _wake_elsewhere(self, future: _Future, owner: Owner, refused: BaseException | None) -> None:
+        try:
+            future.get_loop().call_soon_threadsafe(_settle, future, refused)
+        except RuntimeError:  # its loop is closed, so nobody will ever take up what it was granted
+            self._orphans.append(owner)
 
     def _release_orphans(self) -> None:
         """Releasing one may grant another: a loop, not a recursion, and never two threads at it."""
