@@ -55,6 +55,29 @@ pub struct Left {
     pub reset_at: Millis,
 }
 
+/// What a request is charged as.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Charge {
+    /// 1; 0 for one that repeats another of the same user.
+    pub requests: u64,
+    /// Tokens, read and written.
+    pub tokens: u64,
+}
+
+impl Charge {
+    /// A request of so many tokens.
+    #[must_use]
+    pub const fn of(tokens: u64) -> Self {
+        Self { requests: 1, tokens }
+    }
+
+    /// A request that repeats one which failed: of the user's it is the same.
+    #[must_use]
+    pub const fn again(tokens: u64) -> Self {
+        Self { requests: 0, tokens }
+    }
+}
+
 /// What these limits have let pass.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Meter {
@@ -63,13 +86,13 @@ pub struct Meter {
 }
 
 impl Limits {
-    /// The meter after one request more, thought to cost `tokens`.
+    /// The meter after one request more.
     ///
     /// # Errors
     /// The limit that keeps it longest.
-    pub fn charge(&self, meter: Meter, tokens: u64, now: Millis) -> Result<Meter, Exceeded> {
-        let requests = charge(self.requests.as_ref(), meter.requests, 1, now);
-        let tokens = charge(self.tokens.as_ref(), meter.tokens, tokens, now);
+    pub fn charge(&self, meter: Meter, of: Charge, now: Millis) -> Result<Meter, Exceeded> {
+        let requests = charge(self.requests.as_ref(), meter.requests, of.requests, now);
+        let tokens = charge(self.tokens.as_ref(), meter.tokens, of.tokens, now);
         both(
             requests.map_err(|excess| Exceeded { unit: Unit::Requests, excess }),
             tokens.map_err(|excess| Exceeded { unit: Unit::Tokens, excess }),
@@ -83,11 +106,11 @@ impl Limits {
         Meter { tokens: correct(self.tokens.as_ref(), meter.tokens, charged, real, now), ..meter }
     }
 
-    /// The meter without a request that was charged as `charged` tokens and did not happen.
+    /// The meter without a request that was charged so and did not happen.
     #[must_use]
-    pub fn undo(&self, meter: Meter, charged: u64, now: Millis) -> Meter {
-        let requests = correct(self.requests.as_ref(), meter.requests, 1, 0, now);
-        Meter { requests, ..self.correct(meter, charged, 0, now) }
+    pub fn undo(&self, meter: Meter, charged: Charge, now: Millis) -> Meter {
+        let requests = correct(self.requests.as_ref(), meter.requests, charged.requests, 0, now);
+        Meter { requests, ..self.correct(meter, charged.tokens, 0, now) }
     }
 
     /// The meter of other limits under these.
@@ -153,7 +176,7 @@ fn correct(rate: Option<&Rate>, bucket: Bucket, charged: u64, real: u64, now: Mi
 
 #[cfg(test)]
 mod tests {
-    use super::{Exceeded, Left, Limits, Meter, Unit};
+    use super::{Charge, Exceeded, Left, Limits, Meter, Unit};
     use crate::rate::{Excess, Rate};
     use std::num::{NonZeroU32, NonZeroU64};
 
@@ -170,17 +193,17 @@ mod tests {
     #[test]
     fn both_rates_or_neither() {
         let limits = Limits { requests: Some(rate(1, 2)), tokens: Some(rate(100, 100)) };
-        let meter = limits.charge(Meter::default(), 80, 0).unwrap();
+        let meter = limits.charge(Meter::default(), Charge::of(80), 0).unwrap();
         assert_eq!(remaining(&limits, meter), (Some(1), Some(20)));
         let left = Some(Left { limit: 2, remaining: 1, reset_at: 1_000 });
         assert_eq!(limits.left(meter, 0).0, left);
         assert_eq!(limits.left(meter, 5_000).0, Some(Left { limit: 2, remaining: 2, reset_at: 5_000 }));
-        let why = limits.charge(meter, 30, 0).unwrap_err();
+        let why = limits.charge(meter, Charge::of(30), 0).unwrap_err();
         assert_eq!(why, Exceeded { unit: Unit::Tokens, excess: Excess::Until(100) });
-        let meter = limits.charge(meter, 20, 0).unwrap();
-        let why = limits.charge(meter, 10, 0).unwrap_err();
+        let meter = limits.charge(meter, Charge::of(20), 0).unwrap();
+        let why = limits.charge(meter, Charge::of(10), 0).unwrap_err();
         assert_eq!(why, Exceeded { unit: Unit::Requests, excess: Excess::Until(1_000) }, "the longer wait");
-        assert_eq!(limits.charge(meter, 101, 0).unwrap_err().excess, Excess::Never);
+        assert_eq!(limits.charge(meter, Charge::of(101), 0).unwrap_err().excess, Excess::Never);
         assert!(limits.is_never(101) && !limits.is_never(100));
         assert_eq!(limits.clear_at(meter), 2_000);
     }
@@ -188,11 +211,11 @@ mod tests {
     #[test]
     fn what_did_not_happen_leaves_no_trace() {
         let limits = Limits { requests: Some(rate(1, 2)), tokens: Some(rate(100, 100)) };
-        let meter = limits.charge(Meter::default(), 80, 0).unwrap();
-        assert_eq!(remaining(&limits, limits.undo(meter, 80, 0)), (Some(2), Some(100)));
+        let meter = limits.charge(Meter::default(), Charge::of(80), 0).unwrap();
+        assert_eq!(remaining(&limits, limits.undo(meter, Charge::of(80), 0)), (Some(2), Some(100)));
         assert_eq!(remaining(&limits, limits.correct(meter, 80, 100, 0)), (Some(1), Some(0)));
         let none = Limits::default();
-        assert_eq!(none.charge(Meter::default(), u64::MAX, 0), Ok(Meter::default()));
+        assert_eq!(none.charge(Meter::default(), Charge::of(u64::MAX), 0), Ok(Meter::default()));
         assert_eq!(remaining(&none, meter), (None, None));
     }
 }

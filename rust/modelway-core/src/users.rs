@@ -7,7 +7,7 @@
 use std::collections::{BTreeSet, HashMap};
 
 use crate::ewma::Millis;
-use crate::limits::{Exceeded, Left, Limits, Meter, Unit, both};
+use crate::limits::{Charge, Exceeded, Left, Limits, Meter, Unit, both};
 use crate::quota::{Quota, Used};
 
 /// A user: a hash of the name, made where names are.
@@ -67,18 +67,18 @@ pub struct Users {
 }
 
 impl UserLimits {
-    fn charge(&self, account: Account, tokens: u64, now: Millis) -> Result<Account, Overdrawn> {
+    fn charge(&self, account: Account, charge: Charge, now: Millis) -> Result<Account, Overdrawn> {
         let quota = |quota: Option<Quota>, used, cost, unit| {
             quota
                 .map_or(Ok(used), |quota: Quota| quota.charge(used, cost, now))
                 .map_err(|excess| Exceeded { unit, excess })
         };
         let (requests_used, tokens_used) = both(
-            quota(self.request_quota, account.requests, 1, Unit::Requests),
-            quota(self.token_quota, account.tokens, tokens, Unit::Tokens),
+            quota(self.request_quota, account.requests, charge.requests, Unit::Requests),
+            quota(self.token_quota, account.tokens, charge.tokens, Unit::Tokens),
         )
         .map_err(Overdrawn::Quota)?;
-        let meter = self.rates.charge(account.meter, tokens, now).map_err(Overdrawn::Rate)?;
+        let meter = self.rates.charge(account.meter, charge, now).map_err(Overdrawn::Rate)?;
         Ok(Account { meter, requests: requests_used, tokens: tokens_used })
     }
 
@@ -120,8 +120,8 @@ impl Users {
     ///
     /// # Errors
     /// What is overdrawn, and until when.
-    pub fn charge(&self, user: User, tokens: u64, now: Millis) -> Result<Account, Overdrawn> {
-        let account = self.limits.charge(self.account(user), tokens, now)?;
+    pub fn charge(&self, user: User, charge: Charge, now: Millis) -> Result<Account, Overdrawn> {
+        let account = self.limits.charge(self.account(user), charge, now)?;
         if self.accounts.len() >= self.capacity
             && !self.accounts.contains_key(&user)
             && self.limits.clear_at(&account) > now
@@ -167,11 +167,14 @@ impl Users {
         }
     }
 
-    /// Takes back a request charged as `charged` tokens at `charged_at` that did not happen.
-    pub fn undo(&mut self, user: User, charged: u64, charged_at: Millis, now: Millis) {
+    /// Takes back a request charged so at `charged_at` that did not happen.
+    pub fn undo(&mut self, user: User, charged: Charge, charged_at: Millis, now: Millis) {
         let account = self.account(user);
         let meter = self.limits.rates.undo(account.meter, charged, now);
-        let account = Account { meter, ..self.retold(&account, (1, 0), (charged, 0), charged_at) };
+        let account = Account {
+            meter,
+            ..self.retold(&account, (charged.requests, 0), (charged.tokens, 0), charged_at)
+        };
         self.keep(user, account, now);
     }
 
@@ -227,7 +230,7 @@ impl Users {
 #[cfg(test)]
 mod tests {
     use super::{Overdrawn, Standing, UserLimits, Users};
-    use crate::limits::{Exceeded, Left, Limits, Unit};
+    use crate::limits::{Charge, Exceeded, Left, Limits, Unit};
     use crate::quota::Quota;
     use crate::rate::{Excess, Rate};
     use std::num::{NonZeroU32, NonZeroU64};
@@ -244,7 +247,7 @@ mod tests {
     }
 
     fn use_once(users: &mut Users, user: u64, tokens: u64, now: u64) -> Result<(), Overdrawn> {
-        let account = users.charge(user, tokens, now)?;
+        let account = users.charge(user, Charge::of(tokens), now)?;
         users.keep(user, account, now);
         Ok(())
     }
@@ -260,7 +263,7 @@ mod tests {
         let why = use_once(&mut users, 1, 41, 0).unwrap_err();
         assert_eq!(why, Overdrawn::Quota(Exceeded { unit: Unit::Tokens, excess: Excess::Until(10_000) }));
         use_once(&mut users, 1, 40, 0).unwrap();
-        users.undo(1, 40, 0, 0);
+        users.undo(1, Charge::of(40), 0, 0);
         users.correct(1, 60, 10, 0, 0);
         assert_eq!(users.standing(1, 0).quota_tokens.unwrap().remaining, 90);
         assert_eq!(users.standing(2, 0).quota_tokens.unwrap().remaining, 100);
@@ -298,6 +301,9 @@ mod tests {
             assert!(use_once(&mut users, user, 1, 1_001).is_err());
         }
         assert_eq!(users.len(), 2);
-        assert!(Users::new(UserLimits::default(), 0).charge(1, 1, 0).is_ok(), "no limit, no account");
+        assert!(
+            Users::new(UserLimits::default(), 0).charge(1, Charge::of(1), 0).is_ok(),
+            "no limit, no account"
+        );
     }
 }

@@ -238,6 +238,23 @@ fn retries_draw_on_the_budget_of_their_backend() {
 }
 
 #[test]
+fn a_retry_is_no_second_request_of_its_user() {
+    let users = UserLimits { rates: requests(1, 1), ..UserLimits::default() };
+    let mut admission = Admission::new(users, 10, Limits::default());
+    let backend = admission.add_backend(BackendResources::default());
+    for _ in 0..2 {
+        admission.add_model(backend, ModelResources::default());
+    }
+    let first = admitted(&mut admission, &ask(0, 1), 0);
+    let _ = admission.finish(first, Some(0), 0).unwrap();
+    let second = admitted(&mut admission, &Ask { is_retry: true, ..ask(1, 1) }, 0);
+    assert_eq!(refused(&mut admission, &ask(0, 1), 0).why, Why::UserRate(Unit::Requests));
+    // One that did not happen gives back what it was charged: nothing.
+    let _ = admission.cancel(second, 0).unwrap();
+    assert_eq!(admission.standing(1, 0).requests.unwrap().remaining, 0);
+}
+
+#[test]
 fn idle_models_make_room_the_longest_unused_first() {
     // L4: 16 GB; models of 8, 4 and 2, then another 8.
     let mut admission = admission(Some(16), &[8, 4, 2, 8].map(bytes));

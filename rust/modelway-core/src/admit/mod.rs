@@ -20,7 +20,7 @@ use std::collections::BTreeSet;
 use crate::budget::RetryBudget;
 use crate::ewma::Millis;
 use crate::fair::{FairQueue, Place, Share, Waiting};
-use crate::limits::{Limits, Meter};
+use crate::limits::{Charge, Limits, Meter};
 use crate::ticket::{Ticket, Tickets};
 use crate::users::{Standing, User, UserLimits, Users};
 use crate::vram::{ModelNumber, Residency};
@@ -68,6 +68,7 @@ struct Entry {
     model: ModelNumber,
     share: Share,
     tokens: u64,
+    is_retry: bool,
     asked_at: Millis,
     state: State,
 }
@@ -181,7 +182,10 @@ impl Admission {
         if let Some(why) = self.never(ask.model, ask.tokens) {
             return Err(Refusal { why, when: None });
         }
-        let account = self.users.charge(ask.share.user, ask.tokens, now).map_err(Refusal::from)?;
+        let account = self
+            .users
+            .charge(ask.share.user, charge(ask.tokens, ask.is_retry), now)
+            .map_err(Refusal::from)?;
         let backend = self.models[ask.model].backend;
         if ask.is_retry && !self.backends[backend].retries.has_retry(now) {
             return Err(Refusal { why: Why::Retries, when: Some(Self::later(None, now)) });
@@ -190,7 +194,7 @@ impl Admission {
         let answer = match self.go_at_once(ask, now, effects) {
             Some(ticket) => Answer::Admitted(ticket),
             None => self.enqueue(ask, now, effects).inspect_err(|_| {
-                self.users.undo(ask.share.user, ask.tokens, now, now);
+                self.users.undo(ask.share.user, charge(ask.tokens, ask.is_retry), now, now);
             })?,
         };
         let retries = &mut self.backends[backend].retries;
@@ -260,11 +264,12 @@ impl Admission {
     }
 
     fn end(&mut self, ticket: Ticket, ending: Ending, now: Millis) -> Option<Effects> {
-        let Entry { model: number, share, tokens, asked_at, state } = *self.requests.get(ticket)?;
+        let entry = *self.requests.get(ticket)?;
+        let Entry { model: number, share, tokens, asked_at, state, .. } = entry;
         let mut effects = Effects::default();
         match state {
             State::Waiting => {
-                self.users.undo(share.user, tokens, asked_at, now);
+                self.users.undo(share.user, entry.charge(), asked_at, now);
                 self.leave_queue(ticket, now, &mut effects);
             }
             State::Running { is_pinned } => {
@@ -285,9 +290,9 @@ impl Admission {
                         self.common.correct(tokens, real_tokens, now);
                     }
                     Ending::NotDone => {
-                        self.users.undo(share.user, tokens, asked_at, now);
+                        self.users.undo(share.user, entry.charge(), asked_at, now);
                         model.queue.correct(share, tokens, 0);
-                        model.meter = model.resources.limits.undo(model.meter, tokens, now);
+                        model.meter = model.resources.limits.undo(model.meter, Charge::of(tokens), now);
                         backend.rate.undo(tokens, now);
                         self.common.undo(tokens, now);
                     }
@@ -378,9 +383,27 @@ impl Admission {
     }
 }
 
+/// What a user is charged. Models and backends are charged for each attempt, a user for one request however
+/// many models it takes to serve it.
+const fn charge(tokens: u64, is_retry: bool) -> Charge {
+    if is_retry { Charge::again(tokens) } else { Charge::of(tokens) }
+}
+
 impl Entry {
     fn of(ask: &Ask, state: State, now: Millis) -> Self {
-        Self { model: ask.model, share: ask.share, tokens: ask.tokens, asked_at: now, state }
+        Self {
+            model: ask.model,
+            share: ask.share,
+            tokens: ask.tokens,
+            is_retry: ask.is_retry,
+            asked_at: now,
+            state,
+        }
+    }
+
+    /// What its user was charged.
+    const fn charge(&self) -> Charge {
+        charge(self.tokens, self.is_retry)
     }
 
     /// As its model's queue knows it.

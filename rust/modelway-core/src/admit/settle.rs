@@ -6,7 +6,7 @@ use super::ask::{Effects, ModelResources, Refusal, Whose, Why};
 use super::shared::Kept;
 use super::{Admission, Backend, Model, State};
 use crate::ewma::Millis;
-use crate::limits::{Exceeded, Unit};
+use crate::limits::{Charge, Exceeded, Unit};
 use crate::rate::Excess;
 use crate::ticket::Ticket;
 use crate::vram::ModelNumber;
@@ -137,7 +137,7 @@ impl Admission {
         if let Some(entry) = self.requests.remove(ticket) {
             self.models[number].queue.cancel(entry.waiting(ticket));
             self.backends[self.models[number].backend].waiting -= 1;
-            self.users.undo(entry.share.user, entry.tokens, entry.asked_at, now);
+            self.users.undo(entry.share.user, entry.charge(), entry.asked_at, now);
             effects.refused.push((ticket, Refusal { why, when: None }));
         }
     }
@@ -172,7 +172,7 @@ impl Admission {
         if max_concurrent.is_some_and(|most| model.running >= most) {
             return Err(Keeper::Slot);
         }
-        let meter = limits.charge(model.meter, tokens, now).map_err(Keeper::ModelRate)?;
+        let meter = limits.charge(model.meter, Charge::of(tokens), now).map_err(Keeper::ModelRate)?;
         let is_pinned = memory_bytes > 0;
         if is_pinned && !backend.residency.has_room(number, memory_bytes) {
             return Err(Keeper::Memory);

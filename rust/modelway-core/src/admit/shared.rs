@@ -3,7 +3,7 @@
 use std::collections::BTreeSet;
 
 use crate::ewma::Millis;
-use crate::limits::{Exceeded, Limits, Meter};
+use crate::limits::{Charge, Exceeded, Limits, Meter};
 use crate::ticket::Ticket;
 use crate::vram::ModelNumber;
 
@@ -42,7 +42,7 @@ impl SharedRate {
     pub(super) fn check(&self, model: ModelNumber, tokens: u64, now: Millis) -> Result<Meter, Kept> {
         match self.first() {
             Some(first) if first != model => Err(Kept::InLine),
-            _ => self.limits.charge(self.meter, tokens, now).map_err(Kept::Exceeded),
+            _ => self.limits.charge(self.meter, Charge::of(tokens), now).map_err(Kept::Exceeded),
         }
     }
 
@@ -55,7 +55,7 @@ impl SharedRate {
     }
 
     pub(super) fn undo(&mut self, charged: u64, now: Millis) {
-        self.meter = self.limits.undo(self.meter, charged, now);
+        self.meter = self.limits.undo(self.meter, Charge::of(charged), now);
     }
 
     /// Whether the model is now the first and was not before: then nobody but it looks at the rate.
