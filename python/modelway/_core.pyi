@@ -781,7 +781,8 @@ class CoreRateLimiter:
 
 @final
 class EmptyCall:
-    """The yardstick of the benchmarks: a method that takes one str and returns None."""
+    """The yardstick of the benchmarks: methods that take their arguments and return None."""
 
     def __new__(cls) -> EmptyCall: ...
     def call(self, text: str) -> None: ...
+    def call_two(self, text: str, outcome: RequestOutcome) -> None: ...

@@ -50,11 +50,8 @@ class Wakes:
 
         A grant that comes together with a cancellation is passed on.
         """
-        future = get_running_loop().create_future()
-        waiter = (future, owner)
-        met = self._met.setdefault(ticket, waiter)
         try:
-            refused = await future if met is waiter else met
+            refused = await self.enrol(ticket, get_running_loop(), owner)
         except BaseException:
             self.forget(ticket)
             owner.release()
@@ -100,14 +97,13 @@ class Wakes:
                 self._wake_elsewhere(future, owner, refused)
             elif not future.done():
                 future.set_result(refused)
-        if self._orphans:
-            self._release_orphans()
 
     def _wake_elsewhere(self, future: _Future, owner: Owner, refused: BaseException | None) -> None:
         try:
             future.get_loop().call_soon_threadsafe(_settle, future, refused)
         except RuntimeError:  # its loop is closed, so nobody will ever take up what it was granted
             self._orphans.append(owner)
+            self._release_orphans()
 
     def _release_orphans(self) -> None:
         """Releasing one may grant another: a loop, not a recursion, and never two threads at it."""

@@ -4,13 +4,14 @@
 //! good as unknown and makes room for another; who comes while everybody's past matters is told when the
 //! first place gets free. So a million invented names cost no more memory than the bound.
 
-use std::collections::{BTreeSet, HashMap};
+use std::collections::BTreeSet;
 
 use crate::ewma::Millis;
+use crate::hash::QuickMap;
 use crate::limits::{Charge, Exceeded, Left, Limits, Meter, Unit, both};
 use crate::quota::{Quota, Used};
 
-/// A user: a hash of the name, made where names are.
+/// A user: a hash of the name, made where names are, which nobody outside can foresee.
 pub type User = u64;
 
 /// What each user may use; nothing is limited by default.
@@ -61,7 +62,7 @@ pub struct Standing {
 pub struct Users {
     limits: UserLimits,
     capacity: usize,
-    accounts: HashMap<User, (Account, Millis)>,
+    accounts: QuickMap<User, (Account, Millis)>,
     /// The users by the time from which their past does not matter.
     by_end: BTreeSet<(Millis, User)>,
 }
@@ -93,7 +94,7 @@ impl Users {
     /// No user known; `capacity` users at most.
     #[must_use]
     pub fn new(limits: UserLimits, capacity: usize) -> Self {
-        Self { limits, capacity, accounts: HashMap::new(), by_end: BTreeSet::new() }
+        Self { limits, capacity, accounts: QuickMap::default(), by_end: BTreeSet::new() }
     }
 
     /// Other limits, for another number of users. What has been used counts under them; where there are more

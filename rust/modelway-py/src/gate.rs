@@ -135,7 +135,8 @@ impl Permit {
     }
 
     /// Finished at once.
-    fn __next__(&self) -> Option<Py<PyAny>> {
+    #[expect(clippy::unused_self, reason = "a slot of Python is a method")]
+    const fn __next__(&self) -> Option<Py<PyAny>> {
         None
     }
 

@@ -22,7 +22,7 @@ mod training;
 use pyo3::prelude::*;
 use pyo3::types::{PyDict, PyString};
 
-/// The yardstick of the benchmarks: a method that takes one str and returns None.
+/// The yardstick of the benchmarks: methods that take their arguments and return None.
 #[pyclass(frozen, module = "modelway._core")]
 struct EmptyCall;
 
@@ -37,6 +37,12 @@ impl EmptyCall {
     #[expect(clippy::unused_self, reason = "the cost of a method is what is measured")]
     fn call(&self, text: &Bound<'_, PyString>) {
         let _ = text;
+    }
+
+    #[pyo3(signature = (text, outcome))]
+    #[expect(clippy::unused_self, reason = "the cost of a method is what is measured")]
+    fn call_two(&self, text: &Bound<'_, PyString>, outcome: &Bound<'_, outcome::RequestOutcome>) {
+        let _ = (text, outcome);
     }
 }
 

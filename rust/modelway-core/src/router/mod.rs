@@ -8,13 +8,13 @@ mod requests;
 mod roster;
 mod rules;
 
-use std::collections::HashMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use crate::admit::Admission;
 use crate::breaker::Attempt;
 use crate::classify::{Evidence, Reading};
 use crate::ewma::Millis;
+use crate::hash::QuickMap;
 use crate::health::{HealthSnapshot, NotNow};
 use crate::live::{Burden, Live};
 use crate::outcome::RequestOutcome;
@@ -41,7 +41,7 @@ struct State {
     roster: Roster,
     admission: Admission,
     /// Requests that wait or run, by the number of their ticket.
-    requests: HashMap<u64, Held>,
+    requests: QuickMap<u64, Held>,
     /// What changes have caused that nobody was told yet.
     owed: Changes,
 }
@@ -58,7 +58,7 @@ impl Router {
             roster: Roster::default(),
             admission: Admission::new(rules.users, rules.max_users, rules.common),
             rules,
-            requests: HashMap::new(),
+            requests: QuickMap::default(),
             owed: Changes::default(),
         };
         state.adopt(0);
