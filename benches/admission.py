@@ -35,16 +35,16 @@ PROMISES = (
 
 
 def limited_router() -> mw.ModelRouter:
-    """With a rate, a quota, concurrency and fairness in force, none of which bites within a run."""
+    """With a rate and a quota a user, slots and fairness in force, none of which bites within a run."""
     router = mw.ModelRouter(mw.Config.from_toml('[defaults]\ngeneral = "m"'))
     rate = {"requests": {"amount": 10**9, "window_s": 1.0, "burst": 10**9}, "tokens": None}
     plain = for_core(router.settings)
     plain["limits"] = {
         "user": rate,
-        "all": rate,
+        "all": {"requests": None, "tokens": None},
         "quota": [{"unit": "tokens", "amount": 10**15, "window_s": 86_400.0}],
     }
-    plain["models"] = [model | {"max_concurrent": 4, "limits": rate} for model in plain["models"]]
+    plain["models"] = [model | {"max_concurrent": 4} for model in plain["models"]]
     router.replace_table(plain)
     return router
 

@@ -3,10 +3,9 @@
 use std::time::Instant;
 
 use modelway_core::request::Request;
-use modelway_core::router::{Answer, Refused};
+use modelway_core::router::{Answer, Refused, Told};
 use modelway_core::{
-    Changes, Millis, ModelKey, NotNow, Rejection, Router, RoutingTable, SelectError, Setback, TaskClass,
-    Terms,
+    Millis, ModelKey, NotNow, Rejection, Router, RoutingTable, SelectError, Setback, TaskClass, Terms,
 };
 use pyo3::exceptions::PyTypeError;
 use pyo3::prelude::*;
@@ -55,11 +54,11 @@ impl CoreRouter {
         unknown(py, name, self.router.table().nearest(name))
     }
 
-    fn effects(&self, py: Python<'_>, changes: Changes, now: Millis) -> PyResult<Py<Effects>> {
-        if changes.is_empty() {
-            return Ok(self.nothing.clone_ref(py));
+    fn effects(&self, py: Python<'_>, told: Told, now: Millis) -> PyResult<Py<Effects>> {
+        match told {
+            None => Ok(self.nothing.clone_ref(py)),
+            Some(changes) => Py::new(py, Effects::new(Some(changes), now)),
         }
-        Py::new(py, Effects::new(changes, now))
     }
 
     #[cold]
@@ -174,7 +173,7 @@ impl CoreRouter {
         let users = UserHash::new();
         let (settings, rules) = settings::read(settings, &users)?;
         let router = Router::new(settings, rules).map_err(|problems| config_error(py, &problems))?;
-        let nothing = Py::new(py, Effects::new(Changes::default(), 0))?;
+        let nothing = Py::new(py, Effects::new(None, 0))?;
         #[expect(clippy::disallowed_methods, reason = "the binding is where the clock is read")]
         Ok(Self { router, users, born: Instant::now(), nothing })
     }
