@@ -10,7 +10,6 @@ import asyncio
 import statistics
 import time
 from collections.abc import Awaitable, Callable
-from contextlib import AbstractAsyncContextManager
 from typing import Any
 
 import aiolimiter
@@ -58,7 +57,7 @@ def repeat(call: Callable[[], object]) -> Callable[[], Awaitable[int]]:
     return run
 
 
-def free(enter: Callable[[], AbstractAsyncContextManager[Any]]) -> Callable[[], Awaitable[int]]:
+def free(enter: Callable[[], Any]) -> Callable[[], Awaitable[int]]:
     async def run() -> int:
         for _ in range(CALLS):
             async with enter():
@@ -68,7 +67,7 @@ def free(enter: Callable[[], AbstractAsyncContextManager[Any]]) -> Callable[[], 
     return run
 
 
-def contended(enter: Callable[[], AbstractAsyncContextManager[Any]]) -> Callable[[], Awaitable[int]]:
+def contended(enter: Callable[[], Any]) -> Callable[[], Awaitable[int]]:
     async def task() -> None:
         for _ in range(TURNS):
             async with enter():
