@@ -74,6 +74,9 @@ impl Effects {
 }
 
 pub(crate) fn alerts<'py>(py: Python<'py>, alerts: &[(Subject, CoreAlert)]) -> PyResult<Bound<'py, PyTuple>> {
+    if alerts.is_empty() {
+        return Ok(PyTuple::empty(py));
+    }
     PyTuple::new(py, alerts.iter().map(|(subject, alert)| Alert { subject: subject.clone(), alert: *alert }))
 }
 

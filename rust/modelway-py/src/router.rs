@@ -12,7 +12,7 @@ use pyo3::prelude::*;
 use pyo3::types::{PyDict, PyString, PyTuple};
 
 use crate::admission::{Admitted, Effects, ModelLoad, Queued, alerts, in_force, refusal, standing};
-use crate::arguments::{amount, count, seconds, text};
+use crate::arguments::{amount, count, millis_since, seconds, text};
 use crate::batch::ClassificationBatch;
 use crate::decision::{Classification, RoutingDecision};
 use crate::errors::{attempt, config_error, raise};
@@ -33,9 +33,8 @@ pub(crate) struct CoreRouter {
 }
 
 impl CoreRouter {
-    #[expect(clippy::cast_possible_truncation, reason = "2^64 ms are 580 million years")]
     fn now(&self) -> Millis {
-        self.born.elapsed().as_millis() as Millis
+        millis_since(self.born)
     }
 
     fn decide(&self, py: Python<'_>, request: &Request<'_>) -> PyResult<RoutingDecision> {
@@ -240,7 +239,6 @@ impl CoreRouter {
         is_retry: bool,
     ) -> PyResult<Bound<'py, PyAny>> {
         let model = &*text(model);
-        let key = self.key(py, model)?;
         let now = self.now();
         let deadline_s = deadline_s.map(|value| amount("deadline_s", value)).transpose()?;
         let terms = Terms {
@@ -250,7 +248,7 @@ impl CoreRouter {
             deadline: deadline_s.map(|seconds| now.saturating_add((seconds * 1000.0) as Millis)),
             is_retry,
         };
-        match self.router.admit(key, &terms, now) {
+        match self.router.admit(model, &terms, now) {
             Ok((Answer::Admitted(ticket), changes)) => {
                 let effects = self.effects(py, changes, now)?;
                 Ok(Bound::new(py, Admitted::new(ticket, effects))?.into_any())
@@ -259,6 +257,7 @@ impl CoreRouter {
                 let effects = self.effects(py, changes, now)?;
                 Ok(Bound::new(py, Queued::new(ticket, place, effects))?.into_any())
             }
+            Err(Refused::Unknown) => Err(self.unknown(py, model)),
             Err(Refused::NotNow(why)) => Err(not_now_error(py, model, why, now)),
             Err(Refused::Limit(why)) => Err(refusal(py, model, why, now)),
         }

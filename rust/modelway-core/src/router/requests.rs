@@ -42,6 +42,8 @@ pub enum Answer {
 /// Why a request was not let in.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Refused {
+    /// Nothing is called so.
+    Unknown,
     /// Its model must be left alone.
     NotNow(NotNow),
     /// A limit keeps it out.
@@ -75,12 +77,13 @@ pub(super) struct Held {
 }
 
 impl Router {
-    /// Lets a request in, or into the queue. One that is admitted has begun.
+    /// Lets a request to the model of this name in, or into the queue. One that is admitted has begun.
     ///
     /// # Errors
     /// [`Refused`]: nothing was taken, and what time has caused meanwhile is told by the next call.
-    pub fn admit(&self, model: ModelKey, terms: &Terms, now: Millis) -> Result<(Answer, Told), Refused> {
+    pub fn admit(&self, name: &str, terms: &Terms, now: Millis) -> Result<(Answer, Told), Refused> {
         let mut state = self.lock();
+        let model = state.roster.find(&state.table, name).ok_or(Refused::Unknown)?;
         state.roster.check(model, now).map_err(Refused::NotNow)?;
         let weight = state.rules.shares.get(&terms.user).copied();
         let share = Share::of(terms.user);
