@@ -58,7 +58,7 @@ demo: $(STAMPS)/demo ## ten real prompts through the gateway, to real models
 	@$(BIN)/python tools/demo.py
 
 .PHONY: test
-test: lint test-rust test-loom test-mocks e2e ## every check and test, as the CI runs them
+test: lint test-rust test-loom test-mocks instructions e2e ## every check and test, as the CI runs them
 	$(BANNER) 'everything passed'
 
 # --- the parts of test -----------------------------------------------------------------------------
@@ -106,6 +106,15 @@ test-mocks: $(STAMPS)/dev ## Python tests that start no engine
 	$(BANNER) 'first stage: Python, mocks only'
 	$(PYTEST) -m 'not e2e'
 
+.PHONY: instructions
+instructions: $(STAMPS)/dev ## that no call takes more processor instructions than its record (needs valgrind)
+	$(BANNER) 'first stage: instructions'
+	$(BIN)/python tools/instructions.py
+
+.PHONY: instructions-record
+instructions-record: $(STAMPS)/dev ## that record anew, for this machine
+	$(BIN)/python tools/instructions.py --record
+
 .PHONY: e2e
 e2e: $(STAMPS)/dev ## Python tests on the real engine, with tiny models
 	$(BANNER) 'second stage: the real engine'
@@ -131,6 +140,7 @@ bench: $(STAMPS)/dev ## measurements, as ratios within one run
 	$(BANNER) 'bench'
 	$(PYTEST) --benchmark-only --timeout 0 benches
 	$(BIN)/python benches/ratios.py
+	$(BIN)/python benches/admission.py
 	$(BIN)/python benches/import_time.py
 	$(BIN)/python benches/gateway_cpu.py
 	cargo bench --package modelway-core --locked --bench queue

@@ -10,7 +10,6 @@ import asyncio
 import statistics
 import time
 from collections.abc import Awaitable, Callable
-from contextlib import AbstractAsyncContextManager
 from typing import Any
 
 import aiolimiter
@@ -35,16 +34,16 @@ PROMISES = (
 
 
 def limited_router() -> mw.ModelRouter:
-    """With a rate, a quota, concurrency and fairness in force, none of which bites within a run."""
+    """With a rate and a quota a user, slots and fairness in force, none of which bites within a run."""
     router = mw.ModelRouter(mw.Config.from_toml('[defaults]\ngeneral = "m"'))
     rate = {"requests": {"amount": 10**9, "window_s": 1.0, "burst": 10**9}, "tokens": None}
     plain = for_core(router.settings)
     plain["limits"] = {
         "user": rate,
-        "all": rate,
+        "all": {"requests": None, "tokens": None},
         "quota": [{"unit": "tokens", "amount": 10**15, "window_s": 86_400.0}],
     }
-    plain["models"] = [model | {"max_concurrent": 4, "limits": rate} for model in plain["models"]]
+    plain["models"] = [model | {"max_concurrent": 4} for model in plain["models"]]
     router.replace_table(plain)
     return router
 
@@ -58,7 +57,7 @@ def repeat(call: Callable[[], object]) -> Callable[[], Awaitable[int]]:
     return run
 
 
-def free(enter: Callable[[], AbstractAsyncContextManager[Any]]) -> Callable[[], Awaitable[int]]:
+def free(enter: Callable[[], Any]) -> Callable[[], Awaitable[int]]:
     async def run() -> int:
         for _ in range(CALLS):
             async with enter():
@@ -68,7 +67,7 @@ def free(enter: Callable[[], AbstractAsyncContextManager[Any]]) -> Callable[[], 
     return run
 
 
-def contended(enter: Callable[[], AbstractAsyncContextManager[Any]]) -> Callable[[], Awaitable[int]]:
+def contended(enter: Callable[[], Any]) -> Callable[[], Awaitable[int]]:
     async def task() -> None:
         for _ in range(TURNS):
             async with enter():

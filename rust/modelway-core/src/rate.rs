@@ -77,8 +77,7 @@ impl Rate {
 
     /// When a bucket that is full again at `full_at` has no debt.
     fn passes_at(&self, full_at: u128) -> Millis {
-        let at = full_at.saturating_sub(self.worth(self.burst.get())).div_ceil(u128::from(self.count.get()));
-        Millis::try_from(at).unwrap_or(Millis::MAX)
+        self.unscaled(full_at.saturating_sub(self.worth(self.burst.get())))
     }
 
     /// The bucket when what was charged as `charged` turns out to be `real`. More than was thought may
@@ -111,8 +110,17 @@ impl Rate {
     /// When the bucket is full again: from then on it is as one that was never used.
     #[must_use]
     pub fn full_at(&self, bucket: Bucket) -> Millis {
-        let at = bucket.full_at.div_ceil(u128::from(self.count.get()));
-        Millis::try_from(at).unwrap_or(Millis::MAX)
+        self.unscaled(bucket.full_at)
+    }
+
+    /// The first millisecond that is not before. Nearly every time fits 64 bits, whose division is ten times as
+    /// quick as that of 128.
+    fn unscaled(&self, scaled: u128) -> Millis {
+        let count = self.count.get();
+        if let Ok(scaled) = u64::try_from(scaled) {
+            return scaled.div_ceil(count.into());
+        }
+        Millis::try_from(scaled.div_ceil(count.into())).unwrap_or(Millis::MAX)
     }
 
     /// How many units pass in a period.

@@ -9,6 +9,8 @@ pub(crate) struct Window {
     bucket_ms: Millis,
     /// The number of the newest bucket: its time divided by `bucket_ms`.
     newest: u64,
+    /// When it ends: before that nothing has to be divided.
+    ends_at: Millis,
     /// The bucket with number n is at n modulo their count.
     counts: [(u64, u64); Self::BUCKETS as usize],
 }
@@ -19,7 +21,7 @@ impl Window {
     /// A window of the last `span_ms`, the present bucket among them.
     pub(crate) const fn new(span_ms: Millis) -> Self {
         let bucket_ms = if span_ms < Self::BUCKETS { 1 } else { span_ms / Self::BUCKETS };
-        Self { bucket_ms, newest: 0, counts: [(0, 0); Self::BUCKETS as usize] }
+        Self { bucket_ms, newest: 0, ends_at: bucket_ms, counts: [(0, 0); Self::BUCKETS as usize] }
     }
 
     /// Another stretch of time: what was counted is forgotten, unless it is the same.
@@ -32,13 +34,16 @@ impl Window {
 
     /// Counts so many more of both. When the clock steps back they count as now.
     pub(crate) fn add(&mut self, first: u64, second: u64, now: Millis) {
-        let bucket = now / self.bucket_ms;
-        // Beyond ten all are old, and one round clears them.
-        let passed = bucket.saturating_sub(self.newest).min(Self::BUCKETS);
-        for number in bucket + 1 - passed..=bucket {
-            self.counts[(number % Self::BUCKETS) as usize] = (0, 0);
+        if now >= self.ends_at {
+            let bucket = now / self.bucket_ms;
+            // Beyond ten all are old, and one round clears them.
+            let passed = (bucket - self.newest).min(Self::BUCKETS);
+            for number in bucket + 1 - passed..=bucket {
+                self.counts[(number % Self::BUCKETS) as usize] = (0, 0);
+            }
+            self.newest = bucket;
+            self.ends_at = (bucket + 1).saturating_mul(self.bucket_ms);
         }
-        self.newest = self.newest.max(bucket);
         let newest = &mut self.counts[(self.newest % Self::BUCKETS) as usize];
         *newest = (newest.0 + first, newest.1 + second);
     }

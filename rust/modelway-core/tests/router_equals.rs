@@ -74,7 +74,7 @@ fn what_says_nothing_of_the_model_moves_nobody() {
 #[test]
 fn requests_go_where_they_begin_soonest() {
     let router = router(&three_coders());
-    let admit = |name: &str, now| router.admit(router.key(name).unwrap(), &TERMS, now).unwrap().0;
+    let admit = |name: &str, now| router.admit(name, &TERMS, now).unwrap().0;
     let Answer::Admitted(first) = admit("a", 0) else { panic!("nobody waits") };
     assert_eq!(seen(&code(&router, 0)), expected("b", &["c", "a", "d"], Some(TieBreak::Wait)));
     admit("b", 0);

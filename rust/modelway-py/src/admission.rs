@@ -4,7 +4,7 @@ use modelway_core::admit::{Load, Refusal, Whose, Why};
 use modelway_core::breaker::Turn;
 use modelway_core::fair::Place;
 use modelway_core::limits::Left;
-use modelway_core::router::LimitInForce;
+use modelway_core::router::{LimitInForce, Told};
 use modelway_core::users::Standing;
 use modelway_core::{Alert as CoreAlert, Changes, Millis, Subject};
 use pyo3::prelude::*;
@@ -16,13 +16,17 @@ use crate::errors::{attempt, raise};
 /// What a change caused: who goes on, who was refused, whose memory was given away, which circuits turned.
 #[pyclass(frozen, module = "modelway._core")]
 pub(crate) struct Effects {
-    changes: Changes,
+    told: Told,
     now: Millis,
 }
 
 impl Effects {
-    pub(crate) const fn new(changes: Changes, now: Millis) -> Self {
-        Self { changes, now }
+    pub(crate) const fn new(told: Told, now: Millis) -> Self {
+        Self { told, now }
+    }
+
+    fn parts<T>(&self, of: impl Fn(&Changes) -> &[T]) -> &[T] {
+        self.told.as_deref().map_or(&[], |changes| of(changes))
     }
 }
 
@@ -30,12 +34,12 @@ impl Effects {
 impl Effects {
     #[getter]
     fn granted<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyTuple>> {
-        PyTuple::new(py, &self.changes.granted)
+        PyTuple::new(py, self.parts(|changes| &changes.granted))
     }
 
     #[getter]
     fn refused<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyTuple>> {
-        let refused = self.changes.refused.iter();
+        let refused = self.parts(|changes| &changes.refused).iter();
         PyTuple::new(
             py,
             refused
@@ -46,30 +50,33 @@ impl Effects {
 
     #[getter]
     fn evicted<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyTuple>> {
-        PyTuple::new(py, &self.changes.evicted)
+        PyTuple::new(py, self.parts(|changes| &changes.evicted))
     }
 
     #[getter]
     fn alerts<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyTuple>> {
-        alerts(py, &self.changes.alerts)
+        alerts(py, self.parts(|changes| &changes.alerts))
     }
 
     fn __bool__(&self) -> bool {
-        !self.changes.is_empty()
+        self.told.is_some()
     }
 
     fn __repr__(&self) -> String {
-        let Changes { granted, refused, evicted, alerts } = &self.changes;
         format!(
-            "Effects(granted={:?}, refused={}, evicted={evicted:?}, alerts={})",
-            granted.as_slice(),
-            refused.len(),
-            alerts.len()
+            "Effects(granted={:?}, refused={}, evicted={:?}, alerts={})",
+            self.parts(|changes| &changes.granted),
+            self.parts(|changes| &changes.refused).len(),
+            self.parts(|changes| &changes.evicted),
+            self.parts(|changes| &changes.alerts).len()
         )
     }
 }
 
 pub(crate) fn alerts<'py>(py: Python<'py>, alerts: &[(Subject, CoreAlert)]) -> PyResult<Bound<'py, PyTuple>> {
+    if alerts.is_empty() {
+        return Ok(PyTuple::empty(py));
+    }
     PyTuple::new(py, alerts.iter().map(|(subject, alert)| Alert { subject: subject.clone(), alert: *alert }))
 }
 

@@ -1,6 +1,7 @@
 //! Python values as numbers and texts of the core, with errors that name the argument; times the other way.
 
 use std::borrow::Cow;
+use std::time::Instant;
 
 use modelway_core::Millis;
 use pyo3::prelude::*;
@@ -53,6 +54,12 @@ pub(crate) fn amount(name: &str, value: &Bound<'_, PyAny>) -> PyResult<f64> {
         Ok(number) if number.is_finite() && number >= 0.0 && !value.is_instance_of::<PyBool>() => Ok(number),
         _ => Err(invalid_request(value.py(), &format!("{name} must be a finite number, not negative"))),
     }
+}
+
+/// Milliseconds since something was made. In 64 bits: `as_millis` multiplies in 128.
+pub(crate) fn millis_since(born: Instant) -> Millis {
+    let age = born.elapsed();
+    age.as_secs() * 1_000 + Millis::from(age.subsec_millis())
 }
 
 /// Milliseconds as seconds.

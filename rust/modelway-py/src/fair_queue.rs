@@ -12,7 +12,7 @@ use pyo3::exceptions::PyValueError;
 use pyo3::prelude::*;
 use pyo3::types::PyString;
 
-use crate::arguments::{count, text};
+use crate::arguments::{count, millis_since, text};
 use crate::errors::raise;
 use crate::gate::{Gate, Owner, Permit, Place};
 use crate::rules::UserHash;
@@ -27,9 +27,8 @@ impl Queue {
         self.turnstile.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    #[expect(clippy::cast_possible_truncation, reason = "2^64 ms are 580 million years")]
     fn now(&self) -> Millis {
-        self.born.elapsed().as_millis() as Millis
+        millis_since(self.born)
     }
 }
 

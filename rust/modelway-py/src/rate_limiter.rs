@@ -8,7 +8,7 @@ use modelway_core::rate::{Bucket, Excess, Rate};
 use pyo3::prelude::*;
 use pyo3::types::PyDict;
 
-use crate::arguments::{amount, seconds};
+use crate::arguments::{amount, millis_since, seconds};
 use crate::errors::raise;
 use crate::rules::rate;
 
@@ -36,9 +36,8 @@ impl CoreRateLimiter {
         Ok(answer)
     }
 
-    #[expect(clippy::cast_possible_truncation, reason = "2^64 ms are 580 million years")]
     fn now(&self) -> Millis {
-        self.born.elapsed().as_millis() as Millis
+        millis_since(self.born)
     }
 
     #[cold]

@@ -3,17 +3,16 @@
 use std::time::Instant;
 
 use modelway_core::request::Request;
-use modelway_core::router::{Answer, Refused};
+use modelway_core::router::{Answer, Refused, Told};
 use modelway_core::{
-    Changes, Millis, ModelKey, NotNow, Rejection, Router, RoutingTable, SelectError, Setback, TaskClass,
-    Terms,
+    Millis, ModelKey, NotNow, Rejection, Router, RoutingTable, SelectError, Setback, TaskClass, Terms,
 };
 use pyo3::exceptions::PyTypeError;
 use pyo3::prelude::*;
 use pyo3::types::{PyDict, PyString, PyTuple};
 
 use crate::admission::{Admitted, Effects, ModelLoad, Queued, alerts, in_force, refusal, standing};
-use crate::arguments::{amount, count, seconds, text};
+use crate::arguments::{amount, count, millis_since, seconds, text};
 use crate::batch::ClassificationBatch;
 use crate::decision::{Classification, RoutingDecision};
 use crate::errors::{attempt, config_error, raise};
@@ -34,9 +33,8 @@ pub(crate) struct CoreRouter {
 }
 
 impl CoreRouter {
-    #[expect(clippy::cast_possible_truncation, reason = "2^64 ms are 580 million years")]
     fn now(&self) -> Millis {
-        self.born.elapsed().as_millis() as Millis
+        millis_since(self.born)
     }
 
     fn decide(&self, py: Python<'_>, request: &Request<'_>) -> PyResult<RoutingDecision> {
@@ -55,11 +53,11 @@ impl CoreRouter {
         unknown(py, name, self.router.table().nearest(name))
     }
 
-    fn effects(&self, py: Python<'_>, changes: Changes, now: Millis) -> PyResult<Py<Effects>> {
-        if changes.is_empty() {
-            return Ok(self.nothing.clone_ref(py));
+    fn effects(&self, py: Python<'_>, told: Told, now: Millis) -> PyResult<Py<Effects>> {
+        match told {
+            None => Ok(self.nothing.clone_ref(py)),
+            Some(changes) => Py::new(py, Effects::new(Some(changes), now)),
         }
-        Py::new(py, Effects::new(changes, now))
     }
 
     #[cold]
@@ -174,7 +172,7 @@ impl CoreRouter {
         let users = UserHash::new();
         let (settings, rules) = settings::read(settings, &users)?;
         let router = Router::new(settings, rules).map_err(|problems| config_error(py, &problems))?;
-        let nothing = Py::new(py, Effects::new(Changes::default(), 0))?;
+        let nothing = Py::new(py, Effects::new(None, 0))?;
         #[expect(clippy::disallowed_methods, reason = "the binding is where the clock is read")]
         Ok(Self { router, users, born: Instant::now(), nothing })
     }
@@ -241,7 +239,6 @@ impl CoreRouter {
         is_retry: bool,
     ) -> PyResult<Bound<'py, PyAny>> {
         let model = &*text(model);
-        let key = self.key(py, model)?;
         let now = self.now();
         let deadline_s = deadline_s.map(|value| amount("deadline_s", value)).transpose()?;
         let terms = Terms {
@@ -251,7 +248,7 @@ impl CoreRouter {
             deadline: deadline_s.map(|seconds| now.saturating_add((seconds * 1000.0) as Millis)),
             is_retry,
         };
-        match self.router.admit(key, &terms, now) {
+        match self.router.admit(model, &terms, now) {
             Ok((Answer::Admitted(ticket), changes)) => {
                 let effects = self.effects(py, changes, now)?;
                 Ok(Bound::new(py, Admitted::new(ticket, effects))?.into_any())
@@ -260,6 +257,7 @@ impl CoreRouter {
                 let effects = self.effects(py, changes, now)?;
                 Ok(Bound::new(py, Queued::new(ticket, place, effects))?.into_any())
             }
+            Err(Refused::Unknown) => Err(self.unknown(py, model)),
             Err(Refused::NotNow(why)) => Err(not_now_error(py, model, why, now)),
             Err(Refused::Limit(why)) => Err(refusal(py, model, why, now)),
         }

@@ -130,6 +130,12 @@ pub struct Effects {
 }
 
 impl Effects {
+    /// Whether the change caused nothing.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.granted.is_empty() && self.refused.is_empty() && self.evicted.is_empty()
+    }
+
     /// Adds what a later change caused.
     pub fn extend(&mut self, later: Self) {
         self.granted.extend(later.granted);

@@ -23,7 +23,7 @@ use crate::select::{Decision, SelectError, select};
 use crate::table::{BuildError, RoutingTable, Settings};
 pub use in_force::{LimitInForce, What};
 use requests::Held;
-pub use requests::{Answer, Changes, Refused, Terms};
+pub use requests::{Answer, Changes, Refused, Terms, Told};
 use roster::Roster;
 pub use roster::{Alerts, ModelKey, Subject};
 pub use rules::Rules;
@@ -43,7 +43,7 @@ struct State {
     /// Requests that wait or run, by the number of their ticket.
     requests: QuickMap<u64, Held>,
     /// What changes have caused that nobody was told yet.
-    owed: Changes,
+    owed: Option<Box<Changes>>,
 }
 
 impl Router {
@@ -59,7 +59,7 @@ impl Router {
             admission: Admission::new(rules.users, rules.max_users, rules.common),
             rules,
             requests: QuickMap::default(),
-            owed: Changes::default(),
+            owed: None,
         };
         state.adopt(0);
         Ok(Self { state: Mutex::new(state) })

@@ -42,6 +42,8 @@ pub enum Answer {
 /// Why a request was not let in.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Refused {
+    /// Nothing is called so.
+    Unknown,
     /// Its model must be left alone.
     NotNow(NotNow),
     /// A limit keeps it out.
@@ -62,16 +64,8 @@ pub struct Changes {
     pub alerts: Alerts,
 }
 
-impl Changes {
-    /// Whether there is nothing to be told.
-    #[must_use]
-    pub fn is_empty(&self) -> bool {
-        self.granted.is_empty()
-            && self.refused.is_empty()
-            && self.evicted.is_empty()
-            && self.alerts.is_empty()
-    }
-}
+/// What somebody must be told; nearly always nothing.
+pub type Told = Option<Box<Changes>>;
 
 /// A request that waits or runs.
 #[derive(Debug)]
@@ -83,12 +77,13 @@ pub(super) struct Held {
 }
 
 impl Router {
-    /// Lets a request in, or into the queue. One that is admitted has begun.
+    /// Lets a request to the model of this name in, or into the queue. One that is admitted has begun.
     ///
     /// # Errors
     /// [`Refused`]: nothing was taken, and what time has caused meanwhile is told by the next call.
-    pub fn admit(&self, model: ModelKey, terms: &Terms, now: Millis) -> Result<(Answer, Changes), Refused> {
+    pub fn admit(&self, name: &str, terms: &Terms, now: Millis) -> Result<(Answer, Told), Refused> {
         let mut state = self.lock();
+        let model = state.roster.find(&state.table, name).ok_or(Refused::Unknown)?;
         state.roster.check(model, now).map_err(Refused::NotNow)?;
         let weight = state.rules.shares.get(&terms.user).copied();
         let share = Share::of(terms.user);
@@ -144,7 +139,7 @@ impl Router {
         tokens: Option<u64>,
         now: Millis,
         chance: f64,
-    ) -> Changes {
+    ) -> Told {
         let mut state = self.lock();
         if let Some(held) = state.end(ticket, outcome, now, chance) {
             let effects = state.admission.finish(held.ticket, tokens, now);
@@ -155,7 +150,7 @@ impl Router {
 
     /// Ends a request as if it had never been, whether it waits or was granted. A ticket that has ended changes
     /// nothing.
-    pub fn cancel(&self, ticket: u64, now: Millis) -> Changes {
+    pub fn cancel(&self, ticket: u64, now: Millis) -> Told {
         const CANCELLED: RequestOutcome = RequestOutcome {
             kind: OutcomeKind::Cancelled,
             ttft_ms: None,
@@ -173,7 +168,7 @@ impl Router {
     }
 
     /// Lets those go on who waited for time to pass.
-    pub fn tick(&self, now: Millis) -> Changes {
+    pub fn tick(&self, now: Millis) -> Told {
         let mut state = self.lock();
         let effects = state.admission.tick(now);
         state.owe(effects);
@@ -184,7 +179,7 @@ impl Router {
     #[must_use]
     pub fn next_wake(&self) -> Option<Millis> {
         let state = self.lock();
-        if state.owed.is_empty() { state.admission.next_wake() } else { Some(0) }
+        if state.owed.is_some() { Some(0) } else { state.admission.next_wake() }
     }
 
     /// Where a request stands; `None` if it does not wait. Changes nothing.
@@ -212,24 +207,31 @@ impl State {
         let held = self.requests.remove(&ticket)?;
         if held.attempt.is_some() {
             let alerts = self.roster.record(held.model, held.attempt, outcome, now, chance);
-            self.owed.alerts.extend(alerts);
+            if !alerts.is_empty() {
+                self.owed.get_or_insert_default().alerts.extend(alerts);
+            }
         }
         Some(held)
     }
 
     pub(super) fn owe(&mut self, effects: Effects) {
-        self.owed.granted.extend(effects.granted.iter().map(|ticket| ticket.number()));
+        if effects.is_empty() {
+            return;
+        }
+        let mut owed = self.owed.take().unwrap_or_default();
+        owed.granted.extend(effects.granted.iter().map(|ticket| ticket.number()));
         for (ticket, why) in effects.refused {
             if let Some(held) = self.requests.remove(&ticket.number()) {
                 let id = self.roster.id(held.model.number()).to_owned();
-                self.owed.refused.push((ticket.number(), id, why));
+                owed.refused.push((ticket.number(), id, why));
             }
         }
         let evicted = effects.evicted.into_iter().map(|model| self.roster.id(model).to_owned());
-        self.owed.evicted.extend(evicted);
+        owed.evicted.extend(evicted);
+        self.owed = Some(owed);
     }
 
-    fn tell(&mut self) -> Changes {
-        std::mem::take(&mut self.owed)
+    const fn tell(&mut self) -> Told {
+        self.owed.take()
     }
 }
