@@ -656,6 +656,8 @@ class CoreRouter:
         """Let those go on who waited for time to pass."""
     def next_wake_s(self) -> float | None:
         """In how many seconds ``tick`` has something to do, if nothing else happens before."""
+    def holds(self, ticket: int) -> bool:
+        """Whether a ticket waits or runs."""
     def place(self, ticket: int) -> tuple[int, float | None] | None:
         """Position and expected seconds of a ticket that waits; None: it does not."""
     def load(self, model: str) -> ModelLoad: ...
@@ -686,7 +688,7 @@ class _Wakes(Protocol):
     """Event loops, as the standalone classes need them: ``modelway.waiters``."""
 
     def wait(self, ticket: int, owner: Permit, /) -> Coroutine[Any, Any, Permit]: ...
-    def wake(self, tickets: tuple[int, ...], refused: BaseException | None = None, /) -> None: ...
+    def wake(self, tickets: tuple[int, ...], refused: BaseException | None = None, /) -> list[int] | None: ...
     def forget(self, ticket: int, /) -> None: ...
 
 @disjoint_base

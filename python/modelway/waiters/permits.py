@@ -80,7 +80,9 @@ class Waiters:
         if self._is_forked:
             return
         if effects:
-            self._wakes.wake(effects.granted)
+            for ticket in self._wakes.wake(effects.granted) or ():
+                if not self.router.holds(ticket):
+                    self._wakes.forget(ticket)
             for ticket, error in effects.refused:
                 self._wakes.wake((ticket,), error)
             if self._listener is not None and (effects.alerts or effects.evicted):
@@ -232,15 +234,15 @@ class Permit:
         """Give it back with how it ended, and with the tokens really read and written (None: as was thought)."""
         if not self._is_over:
             self._is_over = True
-            self._leave()
             self._waiters.apply(self._waiters.router.finish(self.ticket, outcome, tokens))
+            self._leave()
 
     def cancel(self) -> None:
         """Give it back as if it had never been."""
         if not self._is_over:
             self._is_over = True
-            self._leave()
             self._waiters.cancel(self.ticket)
+            self._leave()
 
     def _leave(self) -> None:
         if self._future is not None and self._loop is not None:

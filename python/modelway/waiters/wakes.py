@@ -53,8 +53,8 @@ class Wakes:
         try:
             refused = await self.enrol(ticket, get_running_loop(), owner)
         except BaseException:
-            self.forget(ticket)
             owner.release()
+            self.forget(ticket)
             raise
         del self._met[ticket]
         if refused is None:
@@ -76,27 +76,34 @@ class Wakes:
         return future
 
     def forget(self, ticket: int) -> None:
-        """Nobody waits for ``ticket`` any more."""
+        """Nobody waits for ``ticket`` any more. To be called after the core was told so."""
         self._met.pop(ticket, None)
 
     def disown(self) -> None:
         """The process has forked: whoever waits, waits in the parent, and its loops are not to be touched."""
         self._is_forked = True
 
-    def wake(self, tickets: Iterable[int], refused: BaseException | None = None) -> None:
-        """These were granted; or ``refused``, and never will be."""
+    def wake(self, tickets: Iterable[int], refused: BaseException | None = None) -> list[int] | None:
+        """These were granted; or ``refused``, and never will be.
+
+        Returns those whose owner is not here: it comes yet, or has given up at this moment. Which of the two, the core
+        knows, and who has been granted tickets that are gone calls ``forget``.
+        """
         if self._is_forked:
-            return
+            return None
+        absent = None
         here = _get_running_loop()
         for ticket in tickets:
             waiter = self._met.setdefault(ticket, refused)
             if not isinstance(waiter, tuple):
+                absent = [*(absent or ()), ticket]
                 continue
             future, owner = waiter
             if future.get_loop() is not here:
                 self._wake_elsewhere(future, owner, refused)
             elif not future.done():
                 future.set_result(refused)
+        return absent
 
     def _wake_elsewhere(self, future: _Future, owner: Owner, refused: BaseException | None) -> None:
         try:

@@ -90,6 +90,12 @@ impl Turnstile {
         }
     }
 
+    /// Whether a ticket has its slot.
+    #[must_use]
+    pub fn is_held(&self, ticket: Ticket) -> bool {
+        self.entries.get(ticket).is_some_and(|entry| !entry.is_waiting)
+    }
+
     /// Where a ticket stands; `None` if it does not wait.
     #[must_use]
     pub fn place(&self, ticket: Ticket) -> Option<Place> {

@@ -139,8 +139,18 @@ impl Users {
     /// Keeps an account as it is now, if it says anything and there is room.
     pub fn keep(&mut self, user: User, account: Account, now: Millis) {
         let end = self.limits.clear_at(&account);
-        if let Some((_, old_end)) = self.accounts.remove(&user) {
-            self.by_end.remove(&(old_end, user));
+        if let Some(kept) = self.accounts.get_mut(&user) {
+            let old_end = std::mem::replace(kept, (account, end)).1;
+            // A quota's window ends when it does, however often it is used.
+            if old_end != end {
+                self.by_end.remove(&(old_end, user));
+                self.by_end.insert((end, user));
+            }
+            if end <= now {
+                self.accounts.remove(&user);
+                self.by_end.remove(&(end, user));
+            }
+            return;
         }
         if end <= now {
             return;

@@ -33,6 +33,10 @@ impl Queue {
 }
 
 impl Gate for Queue {
+    fn is_held(&self, ticket: Ticket) -> bool {
+        self.lock().is_held(ticket)
+    }
+
     fn release(&self, ticket: Ticket) -> Granted {
         let now = self.now();
         self.lock().leave(ticket, now).flatten().into_iter().collect()

@@ -20,6 +20,9 @@ pub(crate) trait Gate: Send + Sync {
     /// Ends a ticket, and returns who goes on.
     fn release(&self, ticket: Ticket) -> Granted;
 
+    /// Whether a ticket has what it asked for.
+    fn is_held(&self, ticket: Ticket) -> bool;
+
     /// Takes note of what a ticket really costs.
     fn correct(&self, _ticket: Ticket, _real: u64) {}
 
@@ -51,12 +54,19 @@ impl Owner {
 }
 
 /// Tells `Wakes` who goes on.
-pub(crate) fn wake(wakes: &Bound<'_, PyAny>, granted: &Granted) -> PyResult<()> {
+pub(crate) fn wake(gate: &dyn Gate, wakes: &Bound<'_, PyAny>, granted: &Granted) -> PyResult<()> {
     if granted.is_empty() {
         return Ok(());
     }
     let numbers = PyTuple::new(wakes.py(), granted.iter().map(|ticket| ticket.number()))?;
-    wakes.call_method1(pyo3::intern!(wakes.py(), "wake"), (numbers,)).map(|_| ())
+    let absent = wakes.call_method1(pyo3::intern!(wakes.py(), "wake"), (numbers,))?;
+    if !absent.is_none() {
+        // Whoever gave up between the grant and this call is waited for by nobody.
+        for gone in granted.iter().filter(|ticket| !gate.is_held(**ticket)) {
+            wakes.call_method1("forget", (gone.number(),))?;
+        }
+    }
+    Ok(())
 }
 
 /// What was asked of a gate. Released once: by `async with`, by `release`, or when dropped, with a warning.
@@ -86,7 +96,7 @@ impl Permit {
             // It may have been granted before anybody came to wait for it.
             wakes.call_method1(pyo3::intern!(py, "forget"), (self.ticket(),))?;
         }
-        wake(wakes, &granted)
+        wake(&*self.gate, wakes, &granted)
     }
 
     /// A permit is used for one `async with`.

@@ -297,6 +297,10 @@ impl CoreRouter {
         self.router.next_wake().map(|when| seconds(when.saturating_sub(self.now())))
     }
 
+    fn holds(&self, ticket: u64) -> bool {
+        self.router.holds(ticket)
+    }
+
     fn place(&self, ticket: u64) -> Option<(usize, Option<f64>)> {
         let place = self.router.place(ticket, self.now())?;
         Some((place.position, place.eta_ms.map(seconds)))

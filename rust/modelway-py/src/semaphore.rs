@@ -23,6 +23,10 @@ impl Semaphore {
 }
 
 impl Gate for Semaphore {
+    fn is_held(&self, ticket: Ticket) -> bool {
+        self.lock().is_held(ticket)
+    }
+
     fn release(&self, ticket: Ticket) -> Granted {
         self.lock().release(ticket).unwrap_or_default()
     }
@@ -85,7 +89,7 @@ impl CoreSemaphore {
         if was_free {
             return self.permit(py, ticket, true).map(Some);
         }
-        wake(self.wakes.bind(py), &self.semaphore.release(ticket))?;
+        wake(&*self.semaphore, self.wakes.bind(py), &self.semaphore.release(ticket))?;
         Ok(None)
     }
 
@@ -94,7 +98,7 @@ impl CoreSemaphore {
         self.owner.check(py)?;
         let resized = self.semaphore.lock().resize(capacity);
         let wakes = self.wakes.bind(py);
-        wake(wakes, &resized.granted)?;
+        wake(&*self.semaphore, wakes, &resized.granted)?;
         for ticket in resized.refused {
             let message = format!("it waits for more than the new capacity of {capacity}; ask for less");
             let error = raise(py, "ModelwayError", &message, None).into_value(py);

@@ -182,6 +182,12 @@ impl Router {
         if state.owed.is_some() { Some(0) } else { state.admission.next_wake() }
     }
 
+    /// Whether a request waits or runs.
+    #[must_use]
+    pub fn holds(&self, ticket: u64) -> bool {
+        self.lock().requests.contains_key(&ticket)
+    }
+
     /// Where a request stands; `None` if it does not wait. Changes nothing.
     #[must_use]
     pub fn place(&self, ticket: u64, now: Millis) -> Option<Place> {
