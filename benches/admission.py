@@ -48,13 +48,21 @@ def limited_router() -> mw.ModelRouter:
     return router
 
 
-def repeat(call: Callable[[], object]) -> Callable[[], Awaitable[int]]:
+def repeat(call: Callable[..., object], *arguments: object) -> Callable[[], Awaitable[int]]:
+    """Bare calls where there are arguments: a function round them would make both sides of a ratio look alike."""
+
+    async def run_bare() -> int:
+        first, second = arguments
+        for _ in range(CALLS):
+            call(first, second)
+        return CALLS
+
     async def run() -> int:
         for _ in range(CALLS):
             call()
         return CALLS
 
-    return run
+    return run_bare if arguments else run
 
 
 def free(enter: Callable[[], Any]) -> Callable[[], Awaitable[int]]:
@@ -98,8 +106,8 @@ def cases() -> dict[str, Callable[[], Awaitable[int]]]:
         return CALLS
 
     return {
-        "empty_call_two": repeat(lambda: empty.call_two("m", OK)),
-        "record_outcome": repeat(lambda: router.record_outcome("m", OK)),
+        "empty_call_two": repeat(empty.call_two, "m", OK),
+        "record_outcome": repeat(router.record_outcome, "m", OK),
         "asyncio_free": free(lambda: theirs),
         "semaphore_free": free(lambda: ours.acquire(1)),
         "asyncio_contended": contended(lambda: theirs),
