@@ -7,13 +7,13 @@ pybreaker, which together do less than an admission: neither knows quotas, users
 from __future__ import annotations
 
 import asyncio
-import statistics
 import time
 from collections.abc import Awaitable, Callable
 from typing import Any
 
 import aiolimiter
 import pybreaker
+from promises import report
 
 import modelway as mw
 from modelway._core import EmptyCall
@@ -24,7 +24,6 @@ CALLS = 2_000
 TASKS, PERMITS, TURNS = 200, 8, 10
 OK = mw.RequestOutcome(True)
 
-#: (what, its yardstick, the promised ratio)
 PROMISES = (
     ("record_outcome", "empty_call_two", 2.5),
     ("semaphore_free", "asyncio_free", 1.0),
@@ -125,13 +124,7 @@ async def main() -> None:
             start = time.perf_counter()
             calls = await run()
             taken[name].append((time.perf_counter() - start) / calls * 1e9)
-    for name, values in taken.items():
-        low, median, high = statistics.quantiles(values, n=4)
-        print(f"{name:20} {median:9.0f} ns (quartiles {low:.0f} to {high:.0f})")
-    for what, yardstick, promised in PROMISES:
-        ratio = statistics.median(taken[what]) / statistics.median(taken[yardstick])
-        verdict = "holds" if ratio <= promised else "DOES NOT HOLD"
-        print(f"{what:20} {ratio:6.2f} x {yardstick:20} promised <= {promised:g}: {verdict}")
+    report(taken, PROMISES)
 
 
 if __name__ == "__main__":

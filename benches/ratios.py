@@ -6,14 +6,13 @@ compared are the medians of the rounds.
 
 from __future__ import annotations
 
-import statistics
 import timeit
 
 from cases import CASES
+from promises import report
 
 ROUNDS = 100
 
-#: (what, its yardstick, the promised ratio)
 PROMISES = (
     ("select_69_bytes", "empty_call", 10.0),
     ("select_task_given", "empty_call", 4.0),
@@ -32,13 +31,7 @@ def main() -> None:
         for name, timer in timers.items():
             iterations = CASES[name].iterations
             taken[name].append(timer.timeit(iterations) / iterations * 1e9)
-    for name, values in taken.items():
-        low, median, high = statistics.quantiles(values, n=4)
-        print(f"{name:20} {median:9.0f} ns (quartiles {low:.0f} to {high:.0f})")
-    for what, yardstick, promised in PROMISES:
-        ratio = statistics.median(taken[what]) / statistics.median(taken[yardstick])
-        verdict = "holds" if ratio <= promised else "DOES NOT HOLD"
-        print(f"{what:20} {ratio:6.2f} x {yardstick:20} promised <= {promised:g}: {verdict}")
+    report(taken, PROMISES)
 
 
 if __name__ == "__main__":
