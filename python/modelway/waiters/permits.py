@@ -15,7 +15,7 @@ from modelway.types import Admitted, Effects, RequestOutcome
 from modelway.waiters.wakes import Wakes, disown_in_children
 
 if TYPE_CHECKING:
-    from modelway.router import ModelRouter
+    from modelway._core import CoreRouter
 
 
 class Waiters:
@@ -32,7 +32,7 @@ class Waiters:
     ...     permit.finish(RequestOutcome(True), tokens=912)
     """
 
-    def __init__(self, router: ModelRouter, listener: Callable[[Effects], None] | None = None) -> None:
+    def __init__(self, router: CoreRouter, listener: Callable[[Effects], None] | None = None) -> None:
         self.router = router
         self._listener = listener
         self._wakes = Wakes()
