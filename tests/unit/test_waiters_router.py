@@ -9,7 +9,7 @@ import threading
 from typing import Any
 
 import pytest
-from waiting_kit import OK, cancel_at_each_step, exit_code_of_child, limited, rates, steps
+from waiting_kit import OK, cancel_at_each_step, exit_code_of_child, limited, rates, run_on_loops, steps
 
 import modelway as mw
 from modelway.router import for_core
@@ -267,7 +267,6 @@ def test_loops_in_several_threads_share_one_router() -> None:
     counts = {"served": 0, "gave up": 0}
     inside = dict.fromkeys("ab", 0)
     lock = threading.Lock()
-    errors: list[BaseException] = []
 
     async def one(dice: random.Random) -> None:
         model = dice.choice("ab")
@@ -294,21 +293,10 @@ def test_loops_in_several_threads_share_one_router() -> None:
             with lock:
                 counts["gave up"] += 1
 
-    def run(seed: int) -> None:
-        async def main() -> None:
-            await asyncio.gather(*(one(random.Random(seed * 1000 + n)) for n in range(100)))
+    async def main(seed: int) -> None:
+        await asyncio.gather(*(one(random.Random(seed * 1000 + n)) for n in range(100)))
 
-        try:
-            asyncio.run(asyncio.wait_for(main(), 4))
-        except BaseException as error:
-            errors.append(error)
-
-    threads = [threading.Thread(target=run, args=(seed,)) for seed in range(4)]
-    for thread in threads:
-        thread.start()
-    for thread in threads:
-        thread.join()
-    assert errors == []
+    assert run_on_loops(4, main) == []
     assert sum(counts.values()) == 400
     assert idle(waiters.router)
     assert sum(waiters.router.health(model).successes for model in "ab") == counts["served"]

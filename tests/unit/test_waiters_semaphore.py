@@ -12,7 +12,7 @@ import warnings
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from waiting_kit import cancel_at_each_step, exit_code_of_child, steps
+from waiting_kit import cancel_at_each_step, exit_code_of_child, run_on_loops, steps
 
 import modelway as mw
 
@@ -169,7 +169,6 @@ def test_loops_in_several_threads_share_it() -> None:
     inside = 0
     most = 0
     lock = threading.Lock()
-    errors: list[BaseException] = []
 
     async def take(dice: random.Random) -> None:
         nonlocal inside, most
@@ -192,21 +191,10 @@ def test_loops_in_several_threads_share_it() -> None:
             except asyncio.CancelledError:
                 task.uncancel()
 
-    def run(seed: int) -> None:
-        async def main() -> None:
-            await asyncio.gather(*(take(random.Random(seed * 100 + n)) for n in range(10)))
+    async def main(seed: int) -> None:
+        await asyncio.gather(*(take(random.Random(seed * 100 + n)) for n in range(10)))
 
-        try:
-            asyncio.run(asyncio.wait_for(main(), 4))
-        except BaseException as error:
-            errors.append(error)
-
-    threads = [threading.Thread(target=run, args=(seed,)) for seed in range(4)]
-    for thread in threads:
-        thread.start()
-    for thread in threads:
-        thread.join()
-    assert errors == []
+    assert run_on_loops(4, main) == []
     assert most <= 3
     assert (semaphore.in_use, semaphore.waiting) == (0, 0)
 

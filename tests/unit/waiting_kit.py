@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import os
+import threading
 import warnings
 from collections.abc import Callable, Coroutine
 from typing import Any
@@ -41,6 +42,24 @@ def exit_code_of_child(child: Callable[[], int]) -> int:
         finally:
             os._exit(255)
     return os.waitstatus_to_exitcode(os.waitpid(number, 0)[1])
+
+
+def run_on_loops(count: int, main: Callable[[int], Coroutine[Any, Any, object]]) -> list[BaseException]:
+    """Runs ``main(0)``, ``main(1)`` and so on, each on an event loop in a thread of its own; what they raised."""
+    errors: list[BaseException] = []
+
+    def run(number: int) -> None:
+        try:
+            asyncio.run(asyncio.wait_for(main(number), 4))
+        except BaseException as error:
+            errors.append(error)
+
+    threads = [threading.Thread(target=run, args=(number,)) for number in range(count)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    return errors
 
 
 async def steps(count: int) -> None:

@@ -45,12 +45,6 @@ impl Ewma {
         self.state.filter(|(_, then)| Self::worth(*then, now) >= Self::FORGOTTEN).map(|(value, _)| value)
     }
 
-    /// What to expect: the average, drawn towards what is usual the longer no sample came.
-    #[must_use]
-    pub fn toward(&self, usual: f64, now: Millis) -> f64 {
-        self.state.map_or(usual, |(value, then)| Self::worth(then, now).mul_add(value - usual, usual))
-    }
-
     fn worth(then: Millis, now: Millis) -> f64 {
         (-(now.saturating_sub(then) as f64) / Self::LINGER_MS).exp()
     }
@@ -88,16 +82,11 @@ mod tests {
     }
 
     #[test]
-    fn without_samples_it_turns_to_what_is_usual() {
+    fn without_samples_it_is_forgotten() {
         let mut average = Ewma::default();
-        assert!(near(Some(average.toward(50.0, 9)), 50.0));
         average.add(150.0, 1_000);
-        assert!(near(Some(average.toward(50.0, 1_000)), 150.0));
         // Half of it is forgotten after ln 2 of half an hour.
-        let later = 1_000 + 1_247_665;
-        assert!(near(Some(average.toward(50.0, later)), 100.0));
-        assert!(near(average.value(later), 150.0), "what was seen is shown as it was seen");
+        assert!(near(average.value(1_000 + 1_247_665), 150.0), "what was seen is shown as it was seen");
         assert_eq!(average.value(1_000 + 8_300_000), None);
-        assert!(near(Some(average.toward(50.0, u64::MAX)), 50.0));
     }
 }

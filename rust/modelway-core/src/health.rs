@@ -216,12 +216,6 @@ impl ModelHealth {
         }
     }
 
-    /// The time to the first token to be expected at `now`: what was seen, or `usual` once that is long ago.
-    #[must_use]
-    pub fn expected_ttft_ms(&self, usual_ms: f64, now: Millis) -> f64 {
-        self.ttft_ms.toward(usual_ms, now)
-    }
-
     /// What an observer may know at `now`.
     #[must_use]
     pub fn snapshot(&self, now: Millis) -> HealthSnapshot {
@@ -401,14 +395,13 @@ mod tests {
     }
 
     #[test]
-    fn what_was_seen_long_ago_is_expected_no_more() {
+    fn what_was_seen_long_ago_is_told_no_more() {
         let mut health = ModelHealth::default();
         let outcome = RequestOutcome { ttft_ms: Some(4_000.0), ..ended(OutcomeKind::Success) };
         health.record(None, &outcome, &BreakerPolicy::default(), 0, 0.0);
         health.record_load(9_000.0, 0);
         assert_eq!(health.snapshot(0).load_ms, Some(9_000.0));
-        assert!((health.expected_ttft_ms(500.0, 0) - 4_000.0).abs() < 1e-6);
-        assert!((health.expected_ttft_ms(500.0, 3_600_000 * 5) - 500.0).abs() < 1.0);
+        assert_eq!(health.snapshot(0).ttft_ms, Some(4_000.0));
         assert_eq!(health.snapshot(3_600_000 * 5).ttft_ms, None);
     }
 

@@ -10,7 +10,6 @@ pub mod ewma;
 pub mod exact;
 pub mod fair;
 pub mod fallback;
-mod hash;
 pub mod health;
 pub mod learn;
 pub mod limits;

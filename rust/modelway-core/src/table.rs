@@ -4,9 +4,10 @@
 use std::collections::HashMap;
 use std::sync::Arc;
 
+use rustc_hash::FxHashMap;
+
 use crate::classify::{Classify, Keywords, OwnWords, SHIPPED, TrainedClassifier, Weights};
 use crate::fallback::{self, Target, Written};
-use crate::hash::QuickMap;
 use crate::model_set::ModelIndex;
 use crate::named::nearest;
 use crate::profile::{CostTier, LicenseTier, Locality, ModelProfile};
@@ -59,7 +60,7 @@ pub enum Rank {
 /// The routing table.
 pub struct RoutingTable {
     models: Vec<ModelProfile>,
-    names: QuickMap<String, ModelIndex>,
+    names: FxHashMap<String, ModelIndex>,
     /// The first choice of a class: the configured default, else the best model on this machine that is
     /// good at it.
     first: [Option<ModelIndex>; TaskClass::COUNT],
@@ -83,7 +84,7 @@ impl RoutingTable {
     /// # Errors
     /// All problems: unknown names with the nearest known one, names used twice, cycles, dead ends.
     pub fn build(settings: Settings) -> Result<Self, Vec<BuildError>> {
-        let mut builder = Builder { errors: Vec::new(), names: QuickMap::default() };
+        let mut builder = Builder { errors: Vec::new(), names: FxHashMap::default() };
         builder.index_names(&settings.models);
         let first = builder.resolve_first_choices(&settings);
         let written = builder.resolve_fallbacks(&settings, &first);
@@ -209,7 +210,7 @@ fn indexed(models: &[ModelProfile]) -> impl Iterator<Item = (ModelIndex, &ModelP
 /// Collects every error while names are given their meaning.
 struct Builder {
     errors: Vec<BuildError>,
-    names: QuickMap<String, ModelIndex>,
+    names: FxHashMap<String, ModelIndex>,
 }
 
 impl Builder {

@@ -6,8 +6,9 @@
 
 use std::collections::BTreeSet;
 
+use rustc_hash::FxHashMap;
+
 use crate::ewma::Millis;
-use crate::hash::QuickMap;
 use crate::limits::{Charge, Exceeded, Left, Limits, Meter, Unit, both};
 use crate::quota::{Quota, Used};
 
@@ -62,7 +63,7 @@ pub struct Standing {
 pub struct Users {
     limits: UserLimits,
     capacity: usize,
-    accounts: QuickMap<User, (Account, Millis)>,
+    accounts: FxHashMap<User, (Account, Millis)>,
     /// The users by the time from which their past does not matter.
     by_end: BTreeSet<(Millis, User)>,
 }
@@ -94,7 +95,7 @@ impl Users {
     /// No user known; `capacity` users at most.
     #[must_use]
     pub fn new(limits: UserLimits, capacity: usize) -> Self {
-        Self { limits, capacity, accounts: QuickMap::default(), by_end: BTreeSet::new() }
+        Self { limits, capacity, accounts: FxHashMap::default(), by_end: BTreeSet::new() }
     }
 
     /// Other limits, for another number of users. What has been used counts under them; where there are more

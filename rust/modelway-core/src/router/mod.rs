@@ -3,6 +3,8 @@
 //! A swap of the table keeps the health of every model whose name and backend stay, and what was used of
 //! limits and quotas. One lock around all of it, held only to look and to write, never while text is read.
 
+use rustc_hash::FxHashMap;
+
 mod in_force;
 mod requests;
 mod roster;
@@ -14,7 +16,6 @@ use crate::admit::Admission;
 use crate::breaker::Attempt;
 use crate::classify::{Evidence, Reading};
 use crate::ewma::Millis;
-use crate::hash::QuickMap;
 use crate::health::{HealthSnapshot, NotNow};
 use crate::live::{Burden, Live};
 use crate::outcome::RequestOutcome;
@@ -41,7 +42,7 @@ struct State {
     roster: Roster,
     admission: Admission,
     /// Requests that wait or run, by the number of their ticket.
-    requests: QuickMap<u64, Held>,
+    requests: FxHashMap<u64, Held>,
     /// What changes have caused that nobody was told yet.
     owed: Option<Box<Changes>>,
 }
@@ -58,7 +59,7 @@ impl Router {
             roster: Roster::default(),
             admission: Admission::new(rules.users, rules.max_users, rules.common),
             rules,
-            requests: QuickMap::default(),
+            requests: FxHashMap::default(),
             owed: None,
         };
         state.adopt(0);

@@ -98,7 +98,12 @@ impl Router {
         state.owe(effects);
         let (ticket, attempt, answer) = match answer {
             crate::admit::Answer::Admitted(ticket) => {
-                let attempt = state.roster.begin(model, now).map_err(Refused::NotNow)?;
+                let begun = state.roster.begin(model, now);
+                if begun.is_err() {
+                    let effects = state.admission.cancel(ticket, now);
+                    state.owe(effects.unwrap_or_default());
+                }
+                let attempt = begun.map_err(Refused::NotNow)?;
                 (ticket, Some(attempt), Answer::Admitted(ticket.number()))
             }
             crate::admit::Answer::Queued(ticket) => {
