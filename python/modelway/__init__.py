@@ -28,7 +28,7 @@ _HOMES = {
     ),
     "modelway.errors": (
         "Attempt BackendError ConfigError ConfigProblem ContextTooLong InvalidRequest ModelwayError NoModelAvailable "
-        "QueueFull RateLimited StreamInterrupted UnknownModel"
+        "QueueFull RateLimited StreamInterrupted UnknownBackend UnknownModel"
     ),
 }
 _HOME_OF = {name: module for module, names in _HOMES.items() for name in names.split()}

@@ -15,6 +15,7 @@ from modelway.errors import (
     QueueFull,
     RateLimited,
     StreamInterrupted,
+    UnknownBackend,
     UnknownModel,
 )
 from modelway.events import (
@@ -94,6 +95,7 @@ __all__ = [
     "TextDelta",
     "ThinkingDelta",
     "ToolCallDelta",
+    "UnknownBackend",
     "UnknownModel",
     "Usage",
     "WeightedSemaphore",

@@ -1,6 +1,6 @@
 """The Rust core: decisions over a snapshot. Import these names from ``modelway`` instead."""
 
-from collections.abc import Awaitable, Coroutine, Generator, Mapping, Sequence
+from collections.abc import Awaitable, Coroutine, Generator, Iterable, Mapping, Sequence
 from typing import Any, ClassVar, Protocol, Self, final
 
 import numpy as np
@@ -322,8 +322,9 @@ class RequestOutcome:
     ``kind`` is by default ``success`` or ``server_error``; the others are ``connect``, ``reset``,
     ``timeout``, ``malformed``, ``empty``, ``interrupted`` (hard failures), ``rate_limited``, ``busy``
     (hold the model for ``retry_after_s``), ``missing``, ``unauthorized`` (set it aside), ``rejected``
-    and ``cancelled`` (say nothing about the model). Milliseconds and token counts must not be negative
-    (``ValueError``).
+    and ``cancelled`` (say nothing about the model). ``ttft_ms`` (time to the first token) and ``duration_ms`` are those
+    of a warm model; ``load_ms`` is how long loading it took, where this request had it loaded, and then ``ttft_ms`` is
+    not averaged. Milliseconds and token counts must not be negative (``ValueError``).
     """
 
     def __new__(
@@ -335,6 +336,7 @@ class RequestOutcome:
         duration_ms: float | None = None,
         tokens: int | None = None,
         retry_after_s: float | None = None,
+        load_ms: float | None = None,
     ) -> RequestOutcome: ...
     @property
     def success(self) -> bool: ...
@@ -348,6 +350,8 @@ class RequestOutcome:
     def tokens(self) -> int | None: ...
     @property
     def retry_after_s(self) -> float | None: ...
+    @property
+    def load_ms(self) -> float | None: ...
     def __repr__(self) -> str: ...
 
 @final
@@ -569,9 +573,9 @@ class Effects:
 
 @final
 class Alert:
-    """A circuit that opened or closed, or a model that is set aside until somebody acts.
+    """A trouble that has begun, or is over: each is told once, by whichever call noticed it.
 
-    Either ``model`` or ``backend`` says whose. ``state`` is ``open``, ``closed``, ``missing`` or ``unauthorized``.
+    Either ``model`` or ``backend`` says whose it is.
     """
 
     @property
@@ -579,10 +583,14 @@ class Alert:
     @property
     def backend(self) -> str | None: ...
     @property
-    def state(self) -> str: ...
+    def what(self) -> str:
+        """``circuit`` (it is not closed), ``missing`` (the server does not have the model) or ``unauthorized`` (it
+        refuses our key). The last two are over when the model is seen again, or answers a request well."""
+    @property
+    def is_over(self) -> bool: ...
     @property
     def since_s(self) -> float:
-        """For how long its circuit has not been closed, or had not: 0 when it has just opened."""
+        """How long it lasted; 0.0 where it has just begun."""
     def __repr__(self) -> str: ...
 
 @final
@@ -652,6 +660,16 @@ class CoreRouter:
         """
     def cancel(self, ticket: int) -> Effects:
         """End a request as if it had never been, whether it waits or was granted."""
+    def observe(
+        self, backend: str, *, reachable: bool, present: Iterable[str] = (), missing: Iterable[str] = ()
+    ) -> Effects:
+        """Take note of what an active check of a backend saw. No circuit is opened or closed by it.
+
+        A backend that answers and was away, at the check before or by its circuit, may be probed at once, and so may
+        those of its models whose circuit its absence would explain. ``missing`` are ids of models that it does not
+        have: they are set aside for 60 s from each check; ``present`` are ids that it has, and ends that. Names that
+        nothing has are passed over.
+        """
     def tick(self) -> Effects:
         """Let those go on who waited for time to pass."""
     def next_wake_s(self) -> float | None:
@@ -675,7 +693,7 @@ class CoreRouter:
         """
     def health(self, model: str) -> ModelHealth: ...
     def backend_health(self, backend: str) -> ModelHealth:
-        """The same for a backend. Raises ``ModelwayError`` where none was ever called so."""
+        """The same for a backend. Raises ``UnknownBackend`` where none was ever called so."""
     def resolve(self, name: str) -> str:
         """The model id that an id or alias means. Raises ``UnknownModel`` with the nearest name."""
     @property

@@ -73,6 +73,14 @@ class UnknownModel(NoModelAvailable, LookupError):
         super().__init__(message)
 
 
+class UnknownBackend(ModelwayError, LookupError):
+    """No backend is called ``name``, and none was under an earlier configuration."""
+
+    def __init__(self, message: str, name: str = ""):
+        self.name = name
+        super().__init__(message)
+
+
 class ContextTooLong(ModelwayError):
     """The request does not fit the context of any model that could serve it.
 

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
 import modelway as mw
+from modelway.types import Alert
 
 #: Short enough to wait for; no test may count on looking before it is over.
 BACKOFF_MS = 60
@@ -146,6 +148,75 @@ def test_averages_are_those_of_successes(router: mw.ModelRouter) -> None:
     assert (health.successes, health.failures, health.success_rate) == (1, 1, 0.5)
     assert health.since_last_success_s is not None
     assert 0 <= health.since_last_success_s < 2
+
+
+def test_loading_is_averaged_apart_from_the_first_token(router: mw.ModelRouter) -> None:
+    assert mw.RequestOutcome(True).load_ms is None
+    router.record_outcome("a", mw.RequestOutcome(True, ttft_ms=1, load_ms=8_000))
+    router.record_outcome("a", mw.RequestOutcome(False, kind="interrupted", load_ms=8_000))
+    assert (router.health("a").load_ms, router.health("a").ttft_ms) == (8_000.0, None)
+    with pytest.raises(mw.InvalidRequest, match="load_ms"):
+        mw.RequestOutcome(True, load_ms=-1)
+
+
+Told = list[tuple[str | None, str | None, str, bool]]
+
+
+def told(alerts: Sequence[Alert]) -> Told:
+    return [(alert.model, alert.backend, alert.what, alert.is_over) for alert in alerts]
+
+
+def test_a_backend_that_is_back_is_probed_at_once_and_closed_by_a_request(router: mw.ModelRouter) -> None:
+    fail(router, 4, "connect")
+    alerts = router.record_outcome("a", mw.RequestOutcome(False, kind="connect"))
+    assert told(alerts) == [("a", None, "circuit", False), (None, "one", "circuit", False)]
+    assert [alert.since_s for alert in alerts] == [0.0, 0.0]
+    assert not router.observe("one", reachable=False)
+    assert not router.health("a").available
+    assert not router.observe("one", reachable=True)
+    assert (router.health("a").available, router.backend_health("one").state) == (True, "half_open")
+    probe = router.begin("a")
+    alerts = router.record_outcome("a", mw.RequestOutcome(True), probe)
+    assert told(alerts) == [("a", None, "circuit", True), (None, "one", "circuit", True)]
+    assert all(0 <= alert.since_s < 2 for alert in alerts)
+    assert repr(alerts[0]) == 'Alert("a", what="circuit", is_over=True)'
+
+
+def test_a_server_error_waits_its_time_whatever_the_server_lists(router: mw.ModelRouter) -> None:
+    fail(router, 5, "server_error")
+    for reachable in (False, True, True):
+        router.observe("one", reachable=reachable, present=["a"])
+    assert router.health("a").state == "open"
+
+
+def test_a_missing_model_is_set_aside_until_it_is_seen(router: mw.ModelRouter) -> None:
+    effects = router.observe("one", reachable=True, missing=iter(["a", "b", "nobody"]))
+    assert told(effects.alerts) == [("a", None, "missing", False)], "b is another backend's"
+    assert not router.observe("one", reachable=True, missing={"a"}), "told once"
+    assert (router.health("a").held, router.select("").model) == ("missing", "b")
+    effects = router.observe("one", reachable=True, present=("a",))
+    assert told(effects.alerts) == [("a", None, "missing", True)]
+    assert (router.health("a").held, router.select("").model) == (None, "a")
+
+
+@pytest.mark.parametrize("kind", ["missing", "unauthorized"])
+def test_who_answers_again_is_told_once(router: mw.ModelRouter, kind: str) -> None:
+    failed = mw.RequestOutcome(False, kind=kind)
+    assert told(router.record_outcome("a", failed)) == [("a", None, kind, False)]
+    assert router.record_outcome("a", failed) == ()
+    assert told(router.record_outcome("a", mw.RequestOutcome(True))) == [("a", None, kind, True)]
+    assert router.health("a").available
+    assert router.record_outcome("a", mw.RequestOutcome(True)) == ()
+
+
+def test_checks_of_what_nobody_has_are_passed_over(router: mw.ModelRouter) -> None:
+    assert not router.observe("nobody", reachable=True, missing=["a"])
+    assert router.health("a").available
+    with pytest.raises(TypeError, match="missing must hold several str"):
+        router.observe("one", reachable=True, missing="a")
+    with pytest.raises(mw.UnknownBackend, match='no backend is called "nobody"') as caught:
+        router.backend_health("nobody")
+    assert caught.value.name == "nobody"
 
 
 def test_s8_a_broken_model_comes_back_through_one_probe(quick: mw.ModelRouter) -> None:

@@ -163,6 +163,7 @@ def test_every_error_and_event_has_its_row() -> None:
         mw.ConfigError([]),
         mw.InvalidRequest(""),
         mw.UnknownModel(""),
+        mw.UnknownBackend(""),
         mw.NoModelAvailable(""),
         mw.ContextTooLong(""),
         mw.RateLimited(""),

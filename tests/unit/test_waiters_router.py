@@ -147,8 +147,8 @@ async def test_a_circuit_that_opens_meanwhile_lets_nobody_through() -> None:
         with pytest.raises(mw.NoModelAvailable, match="left alone"):
             await second.granted()
     assert idle(router)
-    assert [(alert.model, alert.state, alert.since_s) for effects in heard for alert in effects.alerts] == [
-        ("a", "open", 0.0)
+    assert [(alert.model, alert.what, alert.is_over) for effects in heard for alert in effects.alerts] == [
+        ("a", "circuit", False)
     ]
 
 

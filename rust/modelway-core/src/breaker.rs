@@ -87,10 +87,7 @@ impl CircuitState {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Turn {
     /// It opened, or a failed probe opened it again.
-    Opened {
-        /// No request passes before.
-        until: Millis,
-    },
+    Opened,
     /// A probe succeeded.
     Closed,
 }
@@ -262,7 +259,7 @@ impl Breaker {
         let until = now.saturating_add(policy.backoff.delay_ms(openings, chance));
         self.circuit = Circuit::Open { until, openings };
         self.epoch = attempt.map_or(self.epoch, |number| self.epoch.max(number.saturating_add(1)));
-        Turn::Opened { until }
+        Turn::Opened
     }
 
     /// What an observer sees at `now`: an open circuit whose time is over is half-open for whoever looks.
@@ -311,7 +308,7 @@ mod tests {
 
     #[test]
     fn a_low_rate_of_success_opens_without_failures_in_a_row() {
-        let opened = vec![Turn::Opened { until: 5_000 }];
+        let opened = vec![Turn::Opened];
         for (verdicts, turns) in [
             (vec![(Good, 15), (Busy, 4)], vec![]),
             (vec![(Good, 15), (Busy, 5)], opened.clone()),

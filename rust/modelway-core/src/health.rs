@@ -5,16 +5,11 @@
 //! [`ModelHealth::begin`] with an attempt number; [`ModelHealth::record`] takes it back with the outcome and
 //! returns what somebody should be told of.
 
+use crate::alert::{Alert, Episode, News, Trouble};
 use crate::breaker::{Attempt, Breaker, BreakerPolicy, Turn};
 use crate::ewma::{Ewma, Millis};
+use crate::hold::Hold;
 use crate::outcome::{OutcomeKind, RequestOutcome, Verdict};
-
-/// How long a model is set aside when the server does not say.
-const HOLD_MS: Millis = 1_000;
-/// A missing model or a refused key changes by somebody's hand, not by waiting a second.
-const LONG_HOLD_MS: Millis = 60_000;
-/// The longest hold a server may ask for.
-const MAX_HOLD_MS: Millis = 300_000;
 
 /// Why a model must be left alone, and until when.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -47,27 +42,15 @@ pub enum Setback {
     Held(OutcomeKind),
 }
 
-/// Something that whoever watches should be told of.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Alert {
-    /// The circuit opened or closed.
-    Circuit {
-        /// Which of the two.
-        turn: Turn,
-        /// How long it has not been closed, or had not.
-        failing_ms: Millis,
-    },
-    /// The model was set aside for what somebody must change: it is missing, or the key was refused.
-    SetAside(OutcomeKind),
-}
-
 /// The health of one model, or of one backend.
 #[derive(Clone, Debug, Default)]
 pub struct ModelHealth {
     breaker: Breaker,
-    /// Since when its circuit has not been closed.
-    failing_since: Option<Millis>,
-    hold: Option<(OutcomeKind, Millis)>,
+    /// The time for which its circuit has not been closed.
+    failing: Episode,
+    /// Whether the server's absence would explain why the circuit opened last.
+    may_have_been_absent: bool,
+    hold: Hold,
     successes: u64,
     failures: u64,
     last_success: Option<Millis>,
@@ -83,14 +66,20 @@ impl ModelHealth {
         self.breaker.is_closed() && self.hold.is_none()
     }
 
+    /// Whether its circuit lets requests pass, whatever the time.
+    #[must_use]
+    pub fn is_closed(&self) -> bool {
+        self.breaker.is_closed()
+    }
+
     /// Whether the model may be asked at `now`, and otherwise when. Changes nothing.
     ///
     /// # Errors
     /// [`NotNow`] while it is held, its circuit is open, or its probe is under way.
     pub fn check(&self, now: Millis) -> Result<(), NotNow> {
-        match self.hold {
-            Some((kind, until)) if now < until => Err(NotNow { until, why: Setback::Held(kind) }),
-            _ => self.breaker.check(now).map_err(|until| NotNow { until, why: Setback::Circuit }),
+        match self.hold.check(now) {
+            Some((kind, until)) => Err(NotNow { until, why: Setback::Held(kind) }),
+            None => self.breaker.check(now).map_err(|until| NotNow { until, why: Setback::Circuit }),
         }
     }
 
@@ -106,7 +95,7 @@ impl ModelHealth {
     /// As [`Self::check`].
     pub fn begin(&mut self, attempt: Attempt, now: Millis) -> Result<Attempt, NotNow> {
         self.check(now)?;
-        self.hold = None;
+        self.hold.begin(attempt);
         self.breaker.begin(attempt, now).map_err(|until| NotNow { until, why: Setback::Circuit })?;
         Ok(attempt)
     }
@@ -122,14 +111,21 @@ impl ModelHealth {
         policy: &BreakerPolicy,
         now: Millis,
         chance: f64,
-    ) -> Option<Alert> {
+    ) -> News {
         let has_failed = outcome.kind.is_hard() || outcome.kind.holds();
         self.count(outcome.kind == OutcomeKind::Success, has_failed, now);
         self.average(outcome, now);
-        let is_late = self.breaker.is_late(attempt);
-        let set_aside = if is_late { None } else { self.hold(outcome, now) };
+        let mut news = News::new();
+        if !self.breaker.is_late(attempt) {
+            if outcome.kind == OutcomeKind::Success {
+                news = self.hold.answer(attempt, now);
+            } else if outcome.kind.holds() {
+                news.extend(self.hold.take(outcome, now));
+            }
+        }
         let turn = self.breaker.record(attempt, outcome.kind.of_model(), policy, now, chance);
-        self.turned(turn, now).or(set_aside)
+        news.extend(self.turned(turn, outcome.kind, now));
+        news
     }
 
     /// The same for the model's backend: that it answers is a success of its own, whatever it answers.
@@ -145,17 +141,17 @@ impl ModelHealth {
         self.count(verdict == Verdict::Good, verdict == Verdict::Hard, now);
         self.average(outcome, now);
         let turn = self.breaker.record(attempt, verdict, policy, now, chance);
-        self.turned(turn, now)
+        self.turned(turn, outcome.kind, now)
     }
 
-    fn turned(&mut self, turn: Option<Turn>, now: Millis) -> Option<Alert> {
-        let turn = turn?;
-        let since = self.failing_since.get_or_insert(now);
-        let alert = Alert::Circuit { turn, failing_ms: now.saturating_sub(*since) };
-        if turn == Turn::Closed {
-            self.failing_since = None;
+    fn turned(&mut self, turn: Option<Turn>, kind: OutcomeKind, now: Millis) -> Option<Alert> {
+        match turn? {
+            Turn::Opened => {
+                self.may_have_been_absent = kind.may_be_absence();
+                self.failing.show(Trouble::Circuit, now)
+            }
+            Turn::Closed => self.failing.end(Trouble::Circuit, now),
         }
-        Some(alert)
     }
 
     /// Judges by another policy from now on.
@@ -163,32 +159,22 @@ impl ModelHealth {
         self.breaker.set_policy(policy);
     }
 
-    /// Takes note of how long loading the model took.
-    pub fn record_load(&mut self, load_ms: f64, now: Millis) {
-        self.load_ms.add(load_ms, now);
+    /// The server is back, as an active check saw: where its absence would explain why the circuit opened, a probe
+    /// may go at once. What the model did by itself waits its time.
+    pub fn see_server_back(&mut self, now: Millis) {
+        if self.may_have_been_absent {
+            self.breaker.bring_forward(now);
+        }
     }
 
-    /// An active check saw the model's server answer: a probe may go at once.
-    pub fn bring_forward(&mut self, now: Millis) {
-        self.breaker.bring_forward(now);
+    /// An active check saw that the server does not have the model: it is set aside, as after a request.
+    pub fn see_missing(&mut self, now: Millis) -> Option<Alert> {
+        self.hold.see_missing(now)
     }
 
-    fn hold(&mut self, outcome: &RequestOutcome, now: Millis) -> Option<Alert> {
-        if !outcome.kind.holds() {
-            return None;
-        }
-        let needs_somebody = matches!(outcome.kind, OutcomeKind::Missing | OutcomeKind::Unauthorized);
-        let until = now.saturating_add(match outcome.retry_after_s {
-            Some(seconds) if seconds >= 0.0 => ((seconds * 1000.0) as Millis).min(MAX_HOLD_MS),
-            _ if needs_somebody => LONG_HOLD_MS,
-            _ => HOLD_MS,
-        });
-        let is_news = self.hold.is_none_or(|(kind, _)| kind != outcome.kind);
-        // Answers of requests sent together come in any order: the longest wait asked for is kept.
-        if self.hold.is_none_or(|(_, held_until)| held_until <= until) {
-            self.hold = Some((outcome.kind, until));
-        }
-        (needs_somebody && is_news).then_some(Alert::SetAside(outcome.kind))
+    /// An active check saw that the server has the model: it is set aside no longer for being missing.
+    pub fn see_present(&mut self, now: Millis) -> Option<Alert> {
+        self.hold.see_present(now)
     }
 
     fn count(&mut self, has_succeeded: bool, has_failed: bool, now: Millis) {
@@ -199,12 +185,16 @@ impl ModelHealth {
         }
     }
 
-    /// Only a stream that ended well has times worth keeping.
+    /// Only a stream that ended well has times worth keeping; a model once loaded was loaded, whatever came then.
     fn average(&mut self, outcome: &RequestOutcome, now: Millis) {
+        if let Some(load_ms) = outcome.load_ms {
+            self.load_ms.add(load_ms, now);
+        }
         if outcome.kind != OutcomeKind::Success {
             return;
         }
-        if let Some(ttft_ms) = outcome.ttft_ms {
+        // Where loading ends and the first token begins is known too roughly to tell of a warm model.
+        if let (Some(ttft_ms), None) = (outcome.ttft_ms, outcome.load_ms) {
             self.ttft_ms.add(ttft_ms, now);
         }
         // Speed is that of generation alone: without the first token and the wait for it.
@@ -265,17 +255,17 @@ pub struct HealthSnapshot {
 
 #[cfg(test)]
 mod tests {
-    use super::{Alert, BreakerPolicy, ModelHealth, OutcomeKind, RequestOutcome, Turn};
+    use super::{Alert, BreakerPolicy, ModelHealth, OutcomeKind, RequestOutcome, Trouble};
 
-    fn ended(kind: OutcomeKind) -> RequestOutcome {
-        RequestOutcome { kind, ttft_ms: None, duration_ms: None, tokens: None, retry_after_s: None }
+    fn circuit(lasted_ms: Option<u64>) -> Alert {
+        Alert { what: Trouble::Circuit, lasted_ms }
     }
 
     fn broken(policy: &BreakerPolicy) -> ModelHealth {
         let mut health = ModelHealth::default();
         for attempt in 1..=5 {
             health.begin(attempt, 0).unwrap();
-            health.record(Some(attempt), &ended(OutcomeKind::Connect), policy, 0, 1.0);
+            health.record(Some(attempt), &RequestOutcome::of(OutcomeKind::Connect), policy, 0, 1.0);
         }
         health
     }
@@ -285,14 +275,14 @@ mod tests {
         let policy = BreakerPolicy::default();
         let mut health = ModelHealth::default();
         for kind in [OutcomeKind::Connect, OutcomeKind::Timeout, OutcomeKind::Empty, OutcomeKind::Reset] {
-            health.record(None, &ended(kind), &policy, 0, 0.0);
+            health.record(None, &RequestOutcome::of(kind), &policy, 0, 0.0);
         }
-        health.record(None, &ended(OutcomeKind::Success), &policy, 0, 0.0);
+        health.record(None, &RequestOutcome::of(OutcomeKind::Success), &policy, 0, 0.0);
         for _ in 0..4 {
-            health.record(None, &ended(OutcomeKind::ServerError), &policy, 0, 0.0);
+            health.record(None, &RequestOutcome::of(OutcomeKind::ServerError), &policy, 0, 0.0);
         }
         assert_eq!(health.snapshot(0).state, "closed");
-        health.record(None, &ended(OutcomeKind::Malformed), &policy, 0, 0.0);
+        health.record(None, &RequestOutcome::of(OutcomeKind::Malformed), &policy, 0, 0.0);
         assert_eq!(health.snapshot(0).state, "open");
         assert_eq!(health.snapshot(0).retry_in_ms, Some(2_500), "the certain half of 5 s");
     }
@@ -302,8 +292,8 @@ mod tests {
         let policy = BreakerPolicy::default();
         let mut health = ModelHealth::default();
         for _ in 0..100 {
-            health.record(None, &ended(OutcomeKind::Cancelled), &policy, 0, 0.0);
-            health.record(None, &ended(OutcomeKind::Rejected), &policy, 0, 0.0);
+            health.record(None, &RequestOutcome::of(OutcomeKind::Cancelled), &policy, 0, 0.0);
+            health.record(None, &RequestOutcome::of(OutcomeKind::Rejected), &policy, 0, 0.0);
         }
         assert!(health.is_untroubled());
         assert_eq!(health.snapshot(0).failures, 0);
@@ -316,20 +306,20 @@ mod tests {
         assert!(health.begin(6, 4_999).is_err());
         assert_eq!(health.begin(7, 5_000), Ok(7));
         assert!(health.begin(8, 5_001).is_err(), "the probe is under way");
-        health.record(Some(5), &ended(OutcomeKind::Success), &policy, 5_002, 0.0);
+        health.record(Some(5), &RequestOutcome::of(OutcomeKind::Success), &policy, 5_002, 0.0);
         assert_eq!(
             health.snapshot(5_002).state,
             "half_open",
             "a late answer of an older attempt decides nothing"
         );
-        health.record(Some(7), &ended(OutcomeKind::Timeout), &policy, 5_003, 1.0);
+        health.record(Some(7), &RequestOutcome::of(OutcomeKind::Timeout), &policy, 5_003, 1.0);
         assert_eq!(
             health.snapshot(5_003).retry_in_ms,
             Some(10_000),
             "the second opening lasts twice as long"
         );
         assert_eq!(health.begin(9, 15_003), Ok(9));
-        health.record(Some(9), &ended(OutcomeKind::Success), &policy, 15_004, 0.0);
+        health.record(Some(9), &RequestOutcome::of(OutcomeKind::Success), &policy, 15_004, 0.0);
         assert!(health.is_untroubled());
     }
 
@@ -338,14 +328,14 @@ mod tests {
         let policy = BreakerPolicy::default();
         let mut health = broken(&policy);
         health.begin(6, 5_000).unwrap();
-        health.record(Some(6), &ended(OutcomeKind::Cancelled), &policy, 5_001, 0.0);
+        health.record(Some(6), &RequestOutcome::of(OutcomeKind::Cancelled), &policy, 5_001, 0.0);
         assert_eq!(health.begin(7, 5_001), Ok(7));
         assert!(health.begin(8, 5_001 + BreakerPolicy::PROBE_LEASE_MS - 1).is_err());
         assert_eq!(health.begin(9, 5_001 + BreakerPolicy::PROBE_LEASE_MS), Ok(9));
-        health.record(Some(7), &ended(OutcomeKind::Success), &policy, 200_000, 0.0);
+        health.record(Some(7), &RequestOutcome::of(OutcomeKind::Success), &policy, 200_000, 0.0);
         assert_eq!(health.snapshot(200_000).state, "half_open", "the lost probe's answer comes too late");
-        health.record(Some(9), &ended(OutcomeKind::Cancelled), &policy, 200_001, 0.0);
-        health.record(Some(7), &ended(OutcomeKind::Success), &policy, 200_002, 0.0);
+        health.record(Some(9), &RequestOutcome::of(OutcomeKind::Cancelled), &policy, 200_001, 0.0);
+        health.record(Some(7), &RequestOutcome::of(OutcomeKind::Success), &policy, 200_002, 0.0);
         assert_eq!(
             health.snapshot(200_002).state,
             "half_open",
@@ -364,7 +354,7 @@ mod tests {
             (Some(f64::NAN), 1_000),
         ] {
             let mut health = ModelHealth::default();
-            let outcome = RequestOutcome { retry_after_s, ..ended(OutcomeKind::RateLimited) };
+            let outcome = RequestOutcome { retry_after_s, ..RequestOutcome::of(OutcomeKind::RateLimited) };
             health.record(None, &outcome, &policy, 0, 0.0);
             assert_eq!(health.snapshot(0).retry_in_ms, Some(wait_ms), "{retry_after_s:?}");
             assert_eq!(health.check(wait_ms), Ok(()));
@@ -375,32 +365,63 @@ mod tests {
     fn what_changes_is_returned_once() {
         let policy = BreakerPolicy::default();
         let mut health = ModelHealth::default();
-        let mut record = |attempt, kind, now| health.record(attempt, &ended(kind), &policy, now, 1.0);
+        let mut record =
+            |kind, now| health.record(None, &RequestOutcome::of(kind), &policy, now, 1.0).into_vec();
         for _ in 0..4 {
-            assert_eq!(record(None, OutcomeKind::Timeout, 0), None);
+            assert_eq!(record(OutcomeKind::Timeout, 0), []);
         }
-        let opened = Some(Alert::Circuit { turn: Turn::Opened { until: 5_000 }, failing_ms: 0 });
-        assert_eq!(record(None, OutcomeKind::Timeout, 0), opened);
-        assert_eq!(record(None, OutcomeKind::Timeout, 1), None, "nobody may come yet");
-        let again = Some(Alert::Circuit { turn: Turn::Opened { until: 15_000 }, failing_ms: 5_000 });
-        assert_eq!(record(None, OutcomeKind::Timeout, 5_000), again);
-        let closed = Some(Alert::Circuit { turn: Turn::Closed, failing_ms: 15_000 });
-        assert_eq!(record(None, OutcomeKind::Success, 15_000), closed);
-        assert_eq!(
-            record(None, OutcomeKind::Unauthorized, 0),
-            Some(Alert::SetAside(OutcomeKind::Unauthorized))
-        );
-        assert_eq!(record(None, OutcomeKind::Unauthorized, 1), None);
-        assert_eq!(record(None, OutcomeKind::Busy, 1), None);
+        assert_eq!(record(OutcomeKind::Timeout, 0), [circuit(None)]);
+        assert_eq!(record(OutcomeKind::Timeout, 1), [], "nobody may come yet");
+        assert_eq!(record(OutcomeKind::Timeout, 5_000), [], "a failed probe is no news");
+        let refused = Alert { what: Trouble::Unauthorized, lasted_ms: None };
+        assert_eq!(record(OutcomeKind::Unauthorized, 14_000), [refused]);
+        assert_eq!(record(OutcomeKind::Unauthorized, 14_001), []);
+        let over = Alert { lasted_ms: Some(1_000), ..refused };
+        assert_eq!(record(OutcomeKind::Success, 15_000), [over, circuit(Some(15_000))]);
+        assert_eq!(record(OutcomeKind::Busy, 15_001), []);
+    }
+
+    #[test]
+    fn a_server_that_is_back_brings_forward_what_its_absence_explains() {
+        let policy = BreakerPolicy::default();
+        for kind in OutcomeKind::ALL.iter().filter(|kind| kind.is_hard()) {
+            let mut health = ModelHealth::default();
+            for _ in 0..5 {
+                health.record(None, &RequestOutcome::of(*kind), &policy, 0, 1.0);
+            }
+            health.see_server_back(700);
+            let state = if kind.may_be_absence() { "half_open" } else { "open" };
+            assert_eq!(health.snapshot(700).state, state, "{kind:?}");
+        }
+        // The latest opening decides: what the server said in the meantime is the model's own.
+        let mut health = broken(&policy);
+        health.record(None, &RequestOutcome::of(OutcomeKind::ServerError), &policy, 5_000, 1.0);
+        health.see_server_back(5_001);
+        assert_eq!(health.snapshot(5_001).state, "open");
+    }
+
+    #[test]
+    fn loading_is_averaged_where_it_was_measured_and_says_nothing_of_the_first_token() {
+        let policy = BreakerPolicy::default();
+        let mut health = ModelHealth::default();
+        let loaded = RequestOutcome {
+            ttft_ms: Some(4.0),
+            load_ms: Some(9_000.0),
+            ..RequestOutcome::of(OutcomeKind::Success)
+        };
+        health.record(None, &loaded, &policy, 0, 0.0);
+        let broke_off =
+            RequestOutcome { load_ms: Some(19_000.0), ..RequestOutcome::of(OutcomeKind::Interrupted) };
+        health.record(None, &broke_off, &policy, 0, 0.0);
+        let seen = health.snapshot(0);
+        assert_eq!((seen.load_ms, seen.ttft_ms), (Some(10_000.0), None));
     }
 
     #[test]
     fn what_was_seen_long_ago_is_told_no_more() {
         let mut health = ModelHealth::default();
-        let outcome = RequestOutcome { ttft_ms: Some(4_000.0), ..ended(OutcomeKind::Success) };
+        let outcome = RequestOutcome { ttft_ms: Some(4_000.0), ..RequestOutcome::of(OutcomeKind::Success) };
         health.record(None, &outcome, &BreakerPolicy::default(), 0, 0.0);
-        health.record_load(9_000.0, 0);
-        assert_eq!(health.snapshot(0).load_ms, Some(9_000.0));
         assert_eq!(health.snapshot(0).ttft_ms, Some(4_000.0));
         assert_eq!(health.snapshot(3_600_000 * 5).ttft_ms, None);
     }
@@ -411,32 +432,33 @@ mod tests {
         let mut backend = ModelHealth::default();
         for kind in [OutcomeKind::ServerError, OutcomeKind::Busy, OutcomeKind::Rejected] {
             (0..9).for_each(|_| {
-                backend.record_of_backend(None, &ended(kind), &policy, 0, 0.0);
+                backend.record_of_backend(None, &RequestOutcome::of(kind), &policy, 0, 0.0);
             });
         }
         for kind in [OutcomeKind::Reset, OutcomeKind::Timeout, OutcomeKind::Cancelled] {
             (0..99).for_each(|_| {
-                backend.record_of_backend(None, &ended(kind), &policy, 0, 0.0);
+                backend.record_of_backend(None, &RequestOutcome::of(kind), &policy, 0, 0.0);
             });
         }
         assert!(backend.is_untroubled());
         assert_eq!((backend.snapshot(0).successes, backend.snapshot(0).failures), (27, 0));
         let alerts: Vec<_> = (0..5)
-            .filter_map(|_| backend.record_of_backend(None, &ended(OutcomeKind::Connect), &policy, 7, 1.0))
+            .filter_map(|_| {
+                backend.record_of_backend(None, &RequestOutcome::of(OutcomeKind::Connect), &policy, 7, 1.0)
+            })
             .collect();
-        assert_eq!(alerts, [Alert::Circuit { turn: Turn::Opened { until: 5_007 }, failing_ms: 0 }]);
-        assert_eq!(backend.snapshot(7).state, "open");
+        assert_eq!(alerts, [circuit(None)]);
+        assert_eq!((backend.snapshot(7).state, backend.snapshot(7).retry_in_ms), ("open", Some(5_000)));
     }
 
     #[test]
     fn speed_leaves_the_first_token_out() {
         let mut health = ModelHealth::default();
         let outcome = RequestOutcome {
-            kind: OutcomeKind::Success,
             ttft_ms: Some(500.0),
             duration_ms: Some(1_500.0),
             tokens: Some(101),
-            retry_after_s: None,
+            ..RequestOutcome::of(OutcomeKind::Success)
         };
         health.record(None, &outcome, &BreakerPolicy::default(), 10, 0.0);
         let seen = health.snapshot(40);

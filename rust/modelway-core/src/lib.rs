@@ -2,6 +2,7 @@
 //! in as `now`, chance as a number, and what a change causes is returned.
 
 pub mod admit;
+pub mod alert;
 pub mod backoff;
 pub mod breaker;
 pub mod budget;
@@ -11,6 +12,7 @@ pub mod exact;
 pub mod fair;
 pub mod fallback;
 pub mod health;
+mod hold;
 pub mod learn;
 pub mod limits;
 mod line;
@@ -38,10 +40,11 @@ pub mod vram;
 mod window;
 
 pub use admit::Admission;
+pub use alert::{Alert, Trouble};
 pub use breaker::BreakerPolicy;
 pub use classify::{Basis, Classify, Evidence, Keywords, Reading, TrainedClassifier};
 pub use ewma::Millis;
-pub use health::{Alert, HealthSnapshot, ModelHealth, NotNow, Setback};
+pub use health::{HealthSnapshot, ModelHealth, NotNow, Setback};
 pub use live::{Burden, Live, TieBreak};
 pub use outcome::{OutcomeKind, RequestOutcome, Verdict};
 pub use profile::{
@@ -49,7 +52,7 @@ pub use profile::{
 };
 pub use reason::{Rejection, SelectionReason};
 pub use request::Request;
-pub use router::{Changes, ModelKey, Router, Rules, Subject, Terms};
+pub use router::{Changes, ModelKey, Router, Rules, Sighting, Subject, Terms};
 pub use select::{Decision, SelectError};
 pub use semaphore::WeightedSemaphore;
 pub use table::{BuildError, RoutingTable, Settings};

@@ -93,6 +93,13 @@ impl OutcomeKind {
         matches!(self.of_model(), Verdict::Hard)
     }
 
+    /// Whether a server that was away for a moment would explain it: then the model may be well once the server is
+    /// back. Of the other failures the server told itself.
+    #[must_use]
+    pub const fn may_be_absence(self) -> bool {
+        matches!(self, Self::Connect | Self::Reset | Self::Timeout | Self::Interrupted)
+    }
+
     /// Whether the model is set aside for a time although its circuit stays as it is.
     #[must_use]
     pub const fn holds(self) -> bool {
@@ -105,14 +112,24 @@ impl OutcomeKind {
 pub struct RequestOutcome {
     /// How it ended.
     pub kind: OutcomeKind,
-    /// Time to the first token.
+    /// Time to the first token, without loading.
     pub ttft_ms: Option<f64>,
-    /// Time to the end.
+    /// Time to the end, without loading.
     pub duration_ms: Option<f64>,
     /// Tokens of the answer.
     pub tokens: Option<u64>,
     /// How long the server asked us to stay away.
     pub retry_after_s: Option<f64>,
+    /// How long loading the model took, where this request had it loaded.
+    pub load_ms: Option<f64>,
+}
+
+impl RequestOutcome {
+    /// One of which nothing was measured.
+    #[must_use]
+    pub const fn of(kind: OutcomeKind) -> Self {
+        Self { kind, ttft_ms: None, duration_ms: None, tokens: None, retry_after_s: None, load_ms: None }
+    }
 }
 
 #[cfg(test)]
@@ -123,25 +140,26 @@ mod tests {
     fn what_counts_as_which_failure() {
         use Verdict::{Busy, Good, Hard, Nothing};
         let table = [
-            // kind, of the model, of the backend
-            (OutcomeKind::Success, Good, Good),
-            (OutcomeKind::Connect, Hard, Hard),
-            (OutcomeKind::Reset, Hard, Nothing),
-            (OutcomeKind::Timeout, Hard, Nothing),
-            (OutcomeKind::ServerError, Hard, Good),
-            (OutcomeKind::Malformed, Hard, Good),
-            (OutcomeKind::Empty, Hard, Good),
-            (OutcomeKind::Interrupted, Hard, Good),
-            (OutcomeKind::RateLimited, Busy, Good),
-            (OutcomeKind::Busy, Busy, Good),
-            (OutcomeKind::Missing, Nothing, Good),
-            (OutcomeKind::Unauthorized, Nothing, Good),
-            (OutcomeKind::Rejected, Nothing, Good),
-            (OutcomeKind::Cancelled, Nothing, Nothing),
+            // kind, of the model, of the backend, whether the server may have been away
+            (OutcomeKind::Success, Good, Good, false),
+            (OutcomeKind::Connect, Hard, Hard, true),
+            (OutcomeKind::Reset, Hard, Nothing, true),
+            (OutcomeKind::Timeout, Hard, Nothing, true),
+            (OutcomeKind::ServerError, Hard, Good, false),
+            (OutcomeKind::Malformed, Hard, Good, false),
+            (OutcomeKind::Empty, Hard, Good, false),
+            (OutcomeKind::Interrupted, Hard, Good, true),
+            (OutcomeKind::RateLimited, Busy, Good, false),
+            (OutcomeKind::Busy, Busy, Good, false),
+            (OutcomeKind::Missing, Nothing, Good, false),
+            (OutcomeKind::Unauthorized, Nothing, Good, false),
+            (OutcomeKind::Rejected, Nothing, Good, false),
+            (OutcomeKind::Cancelled, Nothing, Nothing, false),
         ];
         assert_eq!(table.map(|(kind, ..)| kind).as_slice(), OutcomeKind::ALL);
-        for (kind, of_model, of_backend) in table {
-            assert_eq!((kind.of_model(), kind.of_backend()), (of_model, of_backend), "{kind:?}");
+        for (kind, of_model, of_backend, may_be_absence) in table {
+            let said = (kind.of_model(), kind.of_backend(), kind.may_be_absence());
+            assert_eq!(said, (of_model, of_backend, may_be_absence), "{kind:?}");
         }
     }
 }

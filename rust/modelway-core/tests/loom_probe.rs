@@ -11,10 +11,6 @@ use modelway_core::{BreakerPolicy, ModelHealth, OutcomeKind, RequestOutcome};
 
 const DUE: u64 = 5_000;
 
-fn ended(kind: OutcomeKind) -> RequestOutcome {
-    RequestOutcome { kind, ttft_ms: None, duration_ms: None, tokens: None, retry_after_s: None }
-}
-
 struct Shared {
     health: Mutex<ModelHealth>,
     last_attempt: AtomicU64,
@@ -27,7 +23,7 @@ impl Shared {
     fn new() -> Arc<Self> {
         let mut health = ModelHealth::default();
         for _ in 0..5 {
-            health.record(None, &ended(OutcomeKind::Timeout), &BreakerPolicy::default(), 0, 1.0);
+            health.record(None, &RequestOutcome::of(OutcomeKind::Timeout), &BreakerPolicy::default(), 0, 1.0);
         }
         Arc::new(Self {
             health: Mutex::new(health),
@@ -53,7 +49,7 @@ impl Shared {
             self.probing.fetch_sub(1, Ordering::SeqCst);
         }
         let mut health = self.health.lock().unwrap();
-        health.record(Some(attempt), &ended(kind), &BreakerPolicy::default(), DUE, 1.0);
+        health.record(Some(attempt), &RequestOutcome::of(kind), &BreakerPolicy::default(), DUE, 1.0);
     }
 }
 

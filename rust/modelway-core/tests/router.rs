@@ -14,8 +14,7 @@ fn router(row: &serde_json::Value) -> Router {
 
 fn break_down(router: &Router, name: &str) {
     let kind = OutcomeKind::Timeout;
-    let outcome =
-        RequestOutcome { kind, ttft_ms: None, duration_ms: None, tokens: None, retry_after_s: None };
+    let outcome = RequestOutcome::of(kind);
     for _ in 0..5 {
         router.record(name, None, &outcome, 0, 0.0).unwrap();
     }

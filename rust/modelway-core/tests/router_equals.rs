@@ -23,8 +23,7 @@ fn router(row: &Value) -> Router {
 }
 
 fn fail(router: &Router, name: &str, kind: OutcomeKind, now: u64) {
-    let outcome =
-        RequestOutcome { kind, ttft_ms: None, duration_ms: None, tokens: None, retry_after_s: None };
+    let outcome = RequestOutcome::of(kind);
     router.record(name, None, &outcome, now, 0.0).unwrap();
 }
 

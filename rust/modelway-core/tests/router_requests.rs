@@ -7,20 +7,15 @@ mod support;
 use std::num::NonZeroU64;
 
 use modelway_core::admit::{BackendResources, ModelResources, Why};
-use modelway_core::breaker::Turn;
 use modelway_core::limits::Unit;
 use modelway_core::quota::Quota;
 use modelway_core::router::{Answer, Refused, Told};
 use modelway_core::users::UserLimits;
-use modelway_core::{Alert, OutcomeKind, RequestOutcome, Router, Rules, Setback, Subject, Terms};
+use modelway_core::{Alert, OutcomeKind, RequestOutcome, Router, Rules, Setback, Subject, Terms, Trouble};
 use serde_json::json;
 use support::{plain, settings};
 
 const TERMS: Terms = Terms { user: 1, tokens: 10, deadline: None, is_retry: false };
-
-fn ended(kind: OutcomeKind) -> RequestOutcome {
-    RequestOutcome { kind, ttft_ms: None, duration_ms: None, tokens: None, retry_after_s: None }
-}
 
 fn rules(max_concurrent: u32) -> Rules {
     let slots = ModelResources { max_concurrent: Some(max_concurrent), ..ModelResources::default() };
@@ -53,11 +48,11 @@ fn a_ticket_is_given_back_once() {
     let second = ticket(router.admit("a", &TERMS, 0));
     assert_eq!(left(&router, 0), 80, "who waits has been charged");
     router.begin_admitted(second, 0).unwrap();
-    let told = router.finish(first, &ended(OutcomeKind::Success), Some(25), 0, 0.0).unwrap();
+    let told = router.finish(first, &RequestOutcome::of(OutcomeKind::Success), Some(25), 0, 0.0).unwrap();
     assert_eq!(told.granted.as_slice(), [second]);
     assert_eq!(left(&router, 0), 65);
     for _ in 0..2 {
-        assert_eq!(router.finish(first, &ended(OutcomeKind::Timeout), None, 0, 0.0), None);
+        assert_eq!(router.finish(first, &RequestOutcome::of(OutcomeKind::Timeout), None, 0, 0.0), None);
         assert_eq!(router.cancel(first, 0), None);
     }
     router.begin_admitted(second, 0).unwrap();
@@ -91,11 +86,11 @@ fn who_waited_for_a_model_that_fails_meanwhile_may_not_ask_it() {
     let first = ticket(router.admit("a", &TERMS, 0));
     let second = ticket(router.admit("a", &TERMS, 0));
     for _ in 0..4 {
-        router.record("a", None, &ended(OutcomeKind::Timeout), 0, 0.0).unwrap();
+        router.record("a", None, &RequestOutcome::of(OutcomeKind::Timeout), 0, 0.0).unwrap();
     }
-    let told = router.finish(first, &ended(OutcomeKind::Timeout), None, 0, 1.0).unwrap();
+    let told = router.finish(first, &RequestOutcome::of(OutcomeKind::Timeout), None, 0, 1.0).unwrap();
     assert_eq!(told.granted.as_slice(), [second]);
-    let opened = Alert::Circuit { turn: Turn::Opened { until: 5_000 }, failing_ms: 0 };
+    let opened = Alert { what: Trouble::Circuit, lasted_ms: None };
     assert_eq!(told.alerts.as_slice(), [(Subject::Model("a".to_owned()), opened)]);
     let (model, why) = router.begin_admitted(second, 1).unwrap_err();
     assert_eq!((model.as_str(), why.until, why.why), ("a", 5_000, Setback::Circuit));
@@ -108,7 +103,7 @@ fn who_waited_for_a_model_that_fails_meanwhile_may_not_ask_it() {
 fn a_backend_that_is_gone_takes_its_models_with_it_and_one_probe_brings_them_back() {
     let router = router(4);
     for name in ["a", "b", "a", "b", "a"] {
-        router.record(name, None, &ended(OutcomeKind::Connect), 0, 1.0).unwrap();
+        router.record(name, None, &RequestOutcome::of(OutcomeKind::Connect), 0, 1.0).unwrap();
     }
     for name in ["a", "b"] {
         let Err(Refused::NotNow(why)) = router.admit(name, &TERMS, 4_999) else { panic!("{name} is let in") };
@@ -117,9 +112,9 @@ fn a_backend_that_is_gone_takes_its_models_with_it_and_one_probe_brings_them_bac
     assert!(!router.health(router.key("b").unwrap(), 0).available);
     let probe = ticket(router.admit("b", &TERMS, 5_000));
     assert!(matches!(router.admit("a", &TERMS, 5_000), Err(Refused::NotNow(_))), "one probe for all");
-    let told = router.finish(probe, &ended(OutcomeKind::ServerError), None, 6_000, 0.0).unwrap();
+    let told = router.finish(probe, &RequestOutcome::of(OutcomeKind::ServerError), None, 6_000, 0.0).unwrap();
     let name = support::plain("b").backend_id;
-    let closed = Alert::Circuit { turn: Turn::Closed, failing_ms: 6_000 };
+    let closed = Alert { what: Trouble::Circuit, lasted_ms: Some(6_000) };
     assert_eq!(
         told.alerts.as_slice(),
         [(Subject::Backend(name.clone()), closed)],
@@ -134,14 +129,14 @@ fn a_backend_that_is_gone_takes_its_models_with_it_and_one_probe_brings_them_bac
 fn what_was_used_and_what_failed_stays_with_the_names() {
     let router = router(1);
     let running = ticket(router.admit("a", &TERMS, 0));
-    router.record("b", None, &ended(OutcomeKind::Timeout), 0, 0.0).unwrap();
+    router.record("b", None, &RequestOutcome::of(OutcomeKind::Timeout), 0, 0.0).unwrap();
     router.replace(settings(&json!({"models": ["b"]})), Rules::default(), 0).unwrap();
     assert!(router.standing(1, 0).quota_tokens.is_none());
     router.replace(settings(&json!({"models": ["b", "a"]})), rules(1), 0).unwrap();
     assert_eq!(router.load(router.key("a").unwrap()).running, 1);
     assert_eq!(router.health(router.key("b").unwrap(), 0).failures, 1);
     assert!(matches!(router.admit("nobody", &TERMS, 0), Err(Refused::Unknown)));
-    assert_eq!(router.finish(running, &ended(OutcomeKind::Success), None, 0, 0.0), None);
+    assert_eq!(router.finish(running, &RequestOutcome::of(OutcomeKind::Success), None, 0, 0.0), None);
     assert_eq!(router.health(router.key("a").unwrap(), 0).successes, 1);
 }
 

@@ -91,13 +91,7 @@ fn decisions() {
     all_hold("decisions", |row| {
         let router = Router::new(settings(row), Rules::default()).map_err(|errors| format!("{errors:?}"))?;
         for name in strings(&row["down"]) {
-            let outcome = RequestOutcome {
-                kind: OutcomeKind::Timeout,
-                ttft_ms: None,
-                duration_ms: None,
-                tokens: None,
-                retry_after_s: None,
-            };
+            let outcome = RequestOutcome::of(OutcomeKind::Timeout);
             for _ in 0..5 {
                 router.record(&name, None, &outcome, 0, 0.0).ok_or_else(|| format!("no model {name}"))?;
             }

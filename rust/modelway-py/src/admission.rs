@@ -1,7 +1,6 @@
 //! What became of a request that wanted to be admitted, and what that caused for others.
 
 use modelway_core::admit::{Load, Refusal, Whose, Why};
-use modelway_core::breaker::Turn;
 use modelway_core::fair::Place;
 use modelway_core::limits::Left;
 use modelway_core::router::{LimitInForce, Told};
@@ -13,7 +12,7 @@ use pyo3::types::{PyDict, PyTuple};
 use crate::arguments::seconds;
 use crate::errors::{attempt, raise};
 
-/// What a change caused: who goes on, who was refused, whose memory was given away, which circuits turned.
+/// What a change caused: who goes on, who was refused, whose memory was given away, which troubles began or are over.
 #[pyclass(frozen, module = "modelway._core")]
 pub(crate) struct Effects {
     told: Told,
@@ -80,7 +79,7 @@ pub(crate) fn alerts<'py>(py: Python<'py>, alerts: &[(Subject, CoreAlert)]) -> P
     PyTuple::new(py, alerts.iter().map(|(subject, alert)| Alert { subject: subject.clone(), alert: *alert }))
 }
 
-/// A circuit that opened or closed, or a model that was set aside until somebody acts.
+/// A trouble of a model or a backend that has begun, or is over.
 #[pyclass(frozen, module = "modelway._core")]
 pub(crate) struct Alert {
     subject: Subject,
@@ -106,25 +105,24 @@ impl Alert {
     }
 
     #[getter]
-    const fn state(&self) -> &'static str {
-        match self.alert {
-            CoreAlert::Circuit { turn: Turn::Opened { .. }, .. } => "open",
-            CoreAlert::Circuit { turn: Turn::Closed, .. } => "closed",
-            CoreAlert::SetAside(kind) => kind.short(),
-        }
+    const fn what(&self) -> &'static str {
+        self.alert.what.short()
+    }
+
+    #[getter]
+    const fn is_over(&self) -> bool {
+        self.alert.lasted_ms.is_some()
     }
 
     #[getter]
     fn since_s(&self) -> f64 {
-        match self.alert {
-            CoreAlert::Circuit { failing_ms, .. } => seconds(failing_ms),
-            CoreAlert::SetAside(_) => 0.0,
-        }
+        self.alert.lasted_ms.map_or(0.0, seconds)
     }
 
     fn __repr__(&self) -> String {
         let (Subject::Model(name) | Subject::Backend(name)) = &self.subject;
-        format!("Alert({name:?}, state={:?})", self.state())
+        let is_over = if self.is_over() { "True" } else { "False" };
+        format!("Alert({name:?}, what={:?}, is_over={is_over})", self.what())
     }
 }
 

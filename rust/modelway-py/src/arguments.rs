@@ -4,6 +4,7 @@ use std::borrow::Cow;
 use std::time::Instant;
 
 use modelway_core::Millis;
+use pyo3::exceptions::PyTypeError;
 use pyo3::prelude::*;
 use pyo3::types::{PyBool, PyInt, PyString};
 
@@ -28,6 +29,14 @@ fn without_surrogates(value: &Bound<'_, PyString>) -> PyResult<String> {
         }
     }
     Ok(String::from_utf8(bytes)?)
+}
+
+/// Several texts, but not one text taken for the sequence of its letters.
+pub(crate) fn texts(name: &str, values: &Bound<'_, PyAny>) -> PyResult<Vec<String>> {
+    if values.is_instance_of::<PyString>() {
+        return Err(PyTypeError::new_err(format!("{name} must hold several str, not be one")));
+    }
+    values.try_iter()?.map(|value| Ok(text(value?.cast::<PyString>()?).into_owned())).collect()
 }
 
 /// A count: an int from 0 to 2^53, beyond which no float of a client's JSON is exact.

@@ -15,7 +15,9 @@ pub(crate) struct RequestOutcome {
 #[pymethods]
 impl RequestOutcome {
     #[new]
-    #[pyo3(signature = (success, *, kind=None, ttft_ms=None, duration_ms=None, tokens=None, retry_after_s=None))]
+    #[pyo3(signature = (
+        success, *, kind=None, ttft_ms=None, duration_ms=None, tokens=None, retry_after_s=None, load_ms=None
+    ))]
     fn new(
         success: bool,
         kind: Option<&str>,
@@ -23,6 +25,7 @@ impl RequestOutcome {
         duration_ms: Option<&Bound<'_, PyAny>>,
         tokens: Option<&Bound<'_, PyAny>>,
         retry_after_s: Option<&Bound<'_, PyAny>>,
+        load_ms: Option<&Bound<'_, PyAny>>,
     ) -> PyResult<Self> {
         let kind = match kind {
             None if success => OutcomeKind::Success,
@@ -51,6 +54,7 @@ impl RequestOutcome {
                 duration_ms: amount_of("duration_ms", duration_ms)?,
                 tokens: tokens.map(|value| count("tokens", value)).transpose()?,
                 retry_after_s: amount_of("retry_after_s", retry_after_s)?,
+                load_ms: amount_of("load_ms", load_ms)?,
             },
         })
     }
@@ -83,6 +87,11 @@ impl RequestOutcome {
     #[getter]
     fn retry_after_s(&self) -> Option<f64> {
         self.core.retry_after_s
+    }
+
+    #[getter]
+    fn load_ms(&self) -> Option<f64> {
+        self.core.load_ms
     }
 
     fn __repr__(&self) -> String {

@@ -5,14 +5,15 @@ use std::time::Instant;
 use modelway_core::request::Request;
 use modelway_core::router::{Answer, Refused, Told};
 use modelway_core::{
-    Millis, ModelKey, NotNow, Rejection, Router, RoutingTable, SelectError, Setback, TaskClass, Terms,
+    Millis, ModelKey, NotNow, Rejection, Router, RoutingTable, SelectError, Setback, Sighting, TaskClass,
+    Terms,
 };
 use pyo3::exceptions::PyTypeError;
 use pyo3::prelude::*;
 use pyo3::types::{PyDict, PyString, PyTuple};
 
 use crate::admission::{Admitted, Effects, ModelLoad, Queued, alerts, in_force, refusal, standing};
-use crate::arguments::{amount, count, millis_since, seconds, text};
+use crate::arguments::{amount, count, millis_since, seconds, text, texts};
 use crate::batch::ClassificationBatch;
 use crate::decision::{Classification, RoutingDecision};
 use crate::errors::{attempt, config_error, raise};
@@ -161,7 +162,11 @@ fn unknown(py: Python<'_>, name: &str, nearest: Option<&str>) -> PyErr {
 fn no_backend(py: Python<'_>, name: &str) -> PyErr {
     let shown: String = name.chars().take(80).collect();
     let message = format!("no backend is called {shown:?}; the names stand under [[backends]]");
-    raise(py, "ModelwayError", &message, None)
+    let facts = PyDict::new(py);
+    match facts.set_item("name", &shown) {
+        Ok(()) => raise(py, "UnknownBackend", &message, Some(&facts)),
+        Err(error) => error,
+    }
 }
 
 #[pymethods]
@@ -286,6 +291,27 @@ impl CoreRouter {
     fn cancel(&self, py: Python<'_>, ticket: u64) -> PyResult<Py<Effects>> {
         let now = self.now();
         self.effects(py, self.router.cancel(ticket, now), now)
+    }
+
+    #[pyo3(
+        signature = (backend, *, reachable, present=None, missing=None),
+        text_signature = "($self, backend, *, reachable, present=(), missing=())"
+    )]
+    fn observe(
+        &self,
+        py: Python<'_>,
+        backend: &Bound<'_, PyString>,
+        reachable: bool,
+        present: Option<&Bound<'_, PyAny>>,
+        missing: Option<&Bound<'_, PyAny>>,
+    ) -> PyResult<Py<Effects>> {
+        let seen = Sighting {
+            is_reachable: reachable,
+            present: present.map_or_else(|| Ok(Vec::new()), |ids| texts("present", ids))?,
+            missing: missing.map_or_else(|| Ok(Vec::new()), |ids| texts("missing", ids))?,
+        };
+        let now = self.now();
+        self.effects(py, self.router.observe(&text(backend), &seen, now), now)
     }
 
     fn tick(&self, py: Python<'_>) -> PyResult<Py<Effects>> {

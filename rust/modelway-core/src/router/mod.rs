@@ -26,7 +26,7 @@ pub use in_force::{LimitInForce, What};
 use requests::Held;
 pub use requests::{Answer, Changes, Refused, Terms, Told};
 use roster::Roster;
-pub use roster::{Alerts, ModelKey, Subject};
+pub use roster::{Alerts, ModelKey, Sighting, Subject};
 pub use rules::Rules;
 
 /// A router: thread-safe, never waits.

@@ -6,7 +6,7 @@
 
 use smallvec::SmallVec;
 
-use super::roster::{Alerts, ModelKey};
+use super::roster::{Alerts, ModelKey, Sighting};
 use super::{Router, State};
 use crate::admit::{Ask, Effects, Load, Refusal};
 use crate::breaker::Attempt;
@@ -60,7 +60,7 @@ pub struct Changes {
     pub refused: Vec<(u64, String, Refusal)>,
     /// Models whose memory was given to others.
     pub evicted: Vec<String>,
-    /// Circuits that opened or closed.
+    /// Troubles that began or are over.
     pub alerts: Alerts,
 }
 
@@ -156,19 +156,23 @@ impl Router {
     /// Ends a request as if it had never been, whether it waits or was granted. A ticket that has ended changes
     /// nothing.
     pub fn cancel(&self, ticket: u64, now: Millis) -> Told {
-        const CANCELLED: RequestOutcome = RequestOutcome {
-            kind: OutcomeKind::Cancelled,
-            ttft_ms: None,
-            duration_ms: None,
-            tokens: None,
-            retry_after_s: None,
-        };
+        const CANCELLED: RequestOutcome = RequestOutcome::of(OutcomeKind::Cancelled);
         let mut state = self.lock();
         // A cancelled request opens no circuit, so there is nothing to jitter.
         if let Some(held) = state.end(ticket, &CANCELLED, now, 0.0) {
             let effects = state.admission.cancel(held.ticket, now);
             state.owe(effects.unwrap_or_default());
         }
+        state.tell()
+    }
+
+    /// Takes note of what an active check of a backend saw: where it was away and is back, probes may go at once;
+    /// models that it does not have are set aside, and those that it has are so no longer. Closes no circuit and
+    /// opens none.
+    pub fn observe(&self, backend: &str, seen: &Sighting, now: Millis) -> Told {
+        let mut state = self.lock();
+        let alerts = state.roster.observe(backend, seen, now);
+        state.owe_alerts(alerts);
         state.tell()
     }
 
@@ -218,11 +222,15 @@ impl State {
         let held = self.requests.remove(&ticket)?;
         if held.attempt.is_some() {
             let alerts = self.roster.record(held.model, held.attempt, outcome, now, chance);
-            if !alerts.is_empty() {
-                self.owed.get_or_insert_default().alerts.extend(alerts);
-            }
+            self.owe_alerts(alerts);
         }
         Some(held)
+    }
+
+    fn owe_alerts(&mut self, alerts: Alerts) {
+        if !alerts.is_empty() {
+            self.owed.get_or_insert_default().alerts.extend(alerts);
+        }
     }
 
     pub(super) fn owe(&mut self, effects: Effects) {

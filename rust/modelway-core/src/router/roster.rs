@@ -7,9 +7,10 @@ use smallvec::SmallVec;
 
 use super::rules::Rules;
 use crate::admit::{Admission, BackendNumber, Effects};
+use crate::alert::Alert;
 use crate::breaker::{Attempt, BreakerPolicy};
 use crate::ewma::Millis;
-use crate::health::{Alert, ModelHealth, NotNow, Setback};
+use crate::health::{ModelHealth, NotNow, Setback};
 use crate::outcome::{RequestOutcome, Verdict};
 use crate::table::RoutingTable;
 use crate::vram::ModelNumber;
@@ -32,6 +33,17 @@ pub enum Subject {
     Model(String),
     /// A backend's name.
     Backend(String),
+}
+
+/// What an active check of a backend saw, without asking any model.
+#[derive(Clone, Debug, Default)]
+pub struct Sighting {
+    /// Whether it answered.
+    pub is_reachable: bool,
+    /// Ids of models that it has.
+    pub present: Vec<String>,
+    /// Ids of models that it does not have.
+    pub missing: Vec<String>,
 }
 
 /// What somebody should be told; nearly always nothing.
@@ -67,6 +79,8 @@ struct Model {
 struct Backend {
     name: String,
     health: ModelHealth,
+    /// What the latest active check saw; nothing follows from it alone.
+    is_unreachable: bool,
 }
 
 impl Roster {
@@ -113,7 +127,8 @@ impl Roster {
             return *number;
         }
         let number = admission.add_backend(rules.of_backend(name));
-        self.backends.push(Backend { name: name.to_owned(), health: ModelHealth::default() });
+        let health = ModelHealth::default();
+        self.backends.push(Backend { name: name.to_owned(), health, is_unreachable: false });
         self.backend_of.insert(name.to_owned(), number);
         number
     }
@@ -196,14 +211,45 @@ impl Roster {
             self.ailing_until = Some(now.saturating_add(self.policy.window_ms));
         }
         let mut alerts = Alerts::new();
-        if let Some(alert) = of_model {
-            alerts.push((Subject::Model(self.id(model.0).to_owned()), alert));
-        }
+        self.tell(&mut alerts, model, &of_model);
         if let Some(alert) = of_backend {
             let name = &self.backends[self.models[model.0].backend].name;
             alerts.push((Subject::Backend(name.clone()), alert));
         }
         alerts
+    }
+
+    /// Takes note of what an active check of a backend saw. Nothing is opened or closed by it, as only a request
+    /// proves that requests are answered. Names that nothing has are passed over.
+    pub(super) fn observe(&mut self, backend: &str, seen: &Sighting, now: Millis) -> Alerts {
+        let mut alerts = Alerts::new();
+        let Some(number) = self.backend_of.get(backend).copied() else { return alerts };
+        let Backend { health, is_unreachable, .. } = &mut self.backends[number];
+        let was_away = *is_unreachable || !health.is_closed();
+        *is_unreachable = !seen.is_reachable;
+        if seen.is_reachable && was_away {
+            health.see_server_back(now);
+            for model in self.models.iter_mut().filter(|model| model.backend == number) {
+                model.health.see_server_back(now);
+            }
+        }
+        let key_of = |id: &String| self.key_of.get(&(number, id.clone())).copied();
+        let missing: Vec<ModelKey> = seen.missing.iter().filter_map(key_of).collect();
+        let present: Vec<ModelKey> = seen.present.iter().filter_map(key_of).collect();
+        for model in missing {
+            let alert = self.change(model, |health, _, _| health.see_missing(now));
+            self.tell(&mut alerts, model, alert.as_slice());
+        }
+        for model in present {
+            let alert = self.change(model, |health, _, _| health.see_present(now));
+            self.tell(&mut alerts, model, alert.as_slice());
+        }
+        alerts
+    }
+
+    fn tell(&self, alerts: &mut Alerts, model: ModelKey, news: &[Alert]) {
+        let subject = || Subject::Model(self.id(model.0).to_owned());
+        alerts.extend(news.iter().map(|alert| (subject(), *alert)));
     }
 
     /// Changes the health of a model and of its backend.
