@@ -515,8 +515,12 @@ class RoutingDecision:
         ``images``, ``context_length``, ``unavailable``."""
     @property
     def tie_break(self) -> str | None:
-        """What decided among models that are equal otherwise: ``health`` (another has failed lately), ``wait`` (another
-        would take longer to begin); None: nothing had to."""
+        """What decided among models that are equal otherwise: ``health`` (another has failed lately), ``budget`` (the
+        first token of another would come too late for the task), ``wait`` (another would take longer to begin); None:
+        nothing had to."""
+    @property
+    def budget_ms(self) -> int:
+        """How soon the first token of a warm model is wanted for the task: ``[timeouts]`` of the configuration."""
     @property
     def explanation(self) -> str: ...
     @property
@@ -620,6 +624,7 @@ class CoreRouter:
         ``limits`` {"user": LIMITS, "all": LIMITS, "quota": [{"unit": "requests" or "tokens", "amount", "window_s"}]},
         with LIMITS = {"requests": RATE or None, "tokens": RATE or None}, RATE = {"amount", "window_s", "burst"};
         ``backends`` [{"name", "memory_bytes", "max_waiting", "limits", "retry_percent", "retry_reserve_per_s"}];
+        ``budgets_ms`` {"quick", "standard", "deep"}, how soon a first token is wanted;
         ``max_concurrent`` and ``limits`` of each of ``models``; ``max_users`` (10,000); ``shares`` [(user, weight)];
         ``window_ms`` (30,000), ``least_success_percent`` (80), ``samples_to_judge`` (20).
         """

@@ -42,6 +42,7 @@ _HELD = {
 _TIE_BREAKS = {
     None: "",
     "health": "; of equal models it has failed least lately",
+    "budget": "; of equal models its first word is expected soon enough",
     "wait": "; of equal models it can begin soonest",
 }
 

@@ -104,6 +104,11 @@ def for_core(settings: Settings) -> dict[str, Any]:
         "weights": _weights(settings),
         "threshold": settings.classifier.threshold,
         "priors": list(settings.classifier.priors.items()),
+        "budgets_ms": {
+            "quick": settings.timeouts.quick_ms,
+            "standard": settings.timeouts.standard_ms,
+            "deep": settings.timeouts.deep_ms,
+        },
         "failures_to_open": settings.health.failures_to_open,
         "backoff_ms": settings.health.backoff_ms,
         "max_backoff_ms": settings.health.max_backoff_ms,

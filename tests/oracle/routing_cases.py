@@ -1,8 +1,8 @@
 """Routing cases: plain dicts of JSON, as in ``tests/data/chains.jsonl`` and ``decisions.jsonl``.
 
 ``models`` holds names, or objects with ``id`` and any of ``aliases``, ``strengths``, ``weaknesses``, ``tools``,
-``vision``, ``context``, ``ttft_ms``, ``cost``, ``license`` (a tier) and ``location``; ``defaults`` and ``fallbacks``
-are those of the configuration. The same rows are read by the tests of the Rust core.
+``vision``, ``context``, ``ttft_ms``, ``cost``, ``license`` (a tier) and ``location``; ``defaults``, ``fallbacks`` and
+``timeouts`` are those of the configuration. The same rows are read by the tests of the Rust core.
 """
 
 from __future__ import annotations
@@ -37,6 +37,7 @@ def config_of(case: Case) -> mw.Config:
             "models": [_model(model) for model in case["models"]],
             "defaults": case.get("defaults", {}),
             "fallbacks": case.get("fallbacks", {}),
+            "timeouts": case.get("timeouts", {}),
         }
     )
 
@@ -76,6 +77,7 @@ def decided(router: mw.ModelRouter, request: str | mw.RoutingRequest) -> Case:
     return {
         "model": decision.model,
         "reason": str(decision.reason),
+        "tie_break": decision.tie_break,
         "chain": list(decision.chain),
         "rejected": [list(pair) for pair in decision.rejected],
     }

@@ -10,8 +10,10 @@ The rules (docs/decisions.md and the comments of select.rs, fallback.rs and tabl
   cost and time to the first token, then as configured.
 - A candidate that is not on this machine, lacks what the request needs, is too short for it, or is out of order
   is passed over. The first that is left serves, the others follow.
-- Of models of the same rank those that failed lately stand behind the others. The best at a task is of the rank of
-  those good at it, where nobody wrote a default or a chain. What the caller's word leads to stays as it is.
+- Of models of the same rank those that failed lately stand behind the others, and then those whose first token is
+  expected later than the task wants it: by what was seen of the model, else by what is written of it. The best at a
+  task is of the rank of those good at it, where nobody wrote a default or a chain. What the caller's word leads to
+  stays as it is.
 """
 
 from __future__ import annotations
@@ -157,10 +159,21 @@ def passed_over(model: Case, request: Case, down: set[str]) -> str | None:
 
 
 class State(NamedTuple):
-    """Which models are left alone now, and which others have failed lately."""
+    """Which models are left alone now, which others have failed lately, and how soon the first token of some came."""
 
     down: set[str]
     ailing: set[str]
+    first_token: dict[str, float]
+
+
+#: How soon a first token is wanted, in milliseconds; "standard" for all tasks that are not named.
+BUDGETS = {"quick": 100, "standard": 2_000, "deep": 30_000}
+
+
+def is_late(case: Case, task: str, name: str, state: State) -> bool:
+    expected = state.first_token.get(name, models_of(case)[name].get("ttft_ms"))
+    pace = task if task in {"quick", "deep"} else "standard"
+    return expected is not None and expected > case.get("timeouts", {}).get(f"{pace}_ms", BUDGETS[pace])
 
 
 def select(case: Case, request: Case, read: tuple[str, str], state: State) -> Case:
@@ -197,23 +210,50 @@ def select(case: Case, request: Case, read: tuple[str, str], state: State) -> Ca
         return {"error": "none_left", "rejected": rejected}
     if left[0] != candidates[0]:
         reason = REASON_OF[str(why[candidates[0]])]
-    by_health = sorted(order, key=lambda name: (rank(case, task, name), name in state.ailing))
-    serving = [name for name in unique([*own, *by_health]) if why[name] is None]
-    return {"model": serving[0], "reason": reason, "chain": serving[1:], "rejected": rejected}
+    burdens = {name: (name in state.ailing, is_late(case, task, name, state)) for name in order}
+    least_first = sorted(order, key=lambda name: (rank(case, task, name), burdens[name]))
+    serving = [name for name in unique([*own, *least_first]) if why[name] is None]
+    tie_break = None
+    if serving[0] != left[0]:
+        tie_break = "health" if left[0] in state.ailing and serving[0] not in state.ailing else "budget"
+    return {
+        "model": serving[0],
+        "reason": reason,
+        "tie_break": tie_break,
+        "chain": serving[1:],
+        "rejected": rejected,
+    }
 
 
-def after(case: Case, outcomes: list[tuple[str, str]]) -> State:
-    """What is known right after these (model, outcome kind), nothing having been waited for; one backend has all."""
-    down, ailing = set(), set()
-    backend_is_down, backend_is_ailing = judged([_OF_BACKEND.get(kind, "good") for _, kind in outcomes])
+class Seen(NamedTuple):
+    """One request that ended: with which model, how, and how soon its first token came."""
+
+    model: str
+    kind: str
+    ttft_ms: float | None = None
+
+
+def after(case: Case, outcomes: list[Seen]) -> State:
+    """What is known right after these, nothing having been waited for; one backend has all."""
+    down, ailing, first_token = set(), set(), {}
+    backend_is_down, backend_is_ailing = judged([_OF_BACKEND.get(seen.kind, "good") for seen in outcomes])
     for model in models_of(case):
-        kinds = [kind for name, kind in outcomes if name == model]
+        of_model = [seen for seen in outcomes if seen.model == model]
+        kinds = [seen.kind for seen in of_model]
+        for seen in of_model:
+            if seen.kind == "success" and seen.ttft_ms is not None:
+                # Of samples that come together each new one weighs a tenth.
+                before = first_token.get(model, seen.ttft_ms)
+                first_token[model] = before + 0.1 * (seen.ttft_ms - before)
         is_down, is_ailing = judged([_OF_MODEL.get(kind, "nothing") for kind in kinds])
-        if is_down or backend_is_down or set(kinds) & set(HOLDING):
+        # A missing model and a refused key are mended once it answers; what a server asked for takes its time.
+        last_good = max((place for place, kind in enumerate(kinds) if kind == "success"), default=-1)
+        is_set_aside = bool(set(kinds[last_good + 1 :]) & {"missing", "unauthorized"})
+        if is_down or backend_is_down or is_set_aside or set(kinds) & {"rate_limited", "busy"}:
             down.add(model)
         if is_ailing or backend_is_ailing:
             ailing.add(model)
-    return State(down, ailing)
+    return State(down, ailing, first_token)
 
 
 _OF_MODEL = {"success": "good", **dict.fromkeys(HARD, "hard"), "rate_limited": "busy", "busy": "busy"}

@@ -6,7 +6,7 @@ import slow_select
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from routing_cases import Case, config_of, decided
-from slow_select import COSTS, HARD, HOLDING, LICENSES
+from slow_select import COSTS, HARD, HOLDING, LICENSES, Seen
 
 import modelway as mw
 
@@ -31,7 +31,7 @@ def models(draw: st.DrawFn) -> list[Case]:
             "tools": st.booleans(),
             "vision": st.booleans(),
             "context": st.sampled_from([1, 5, 100]),
-            "ttft_ms": st.sampled_from([10, 500]),
+            "ttft_ms": st.sampled_from([10, 500, 5_000]),
             "cost": st.sampled_from(COSTS),
             "license": st.sampled_from([tier for tier in LICENSES if tier != "unknown"]),
             "location": st.sampled_from(["device", "device", "lan", "external"]),
@@ -79,17 +79,24 @@ requests = st.fixed_dictionaries(
         "context_tokens": st.sampled_from([0, 5, 6, 100, 101]),
     },
 )
-histories = st.lists(
-    st.tuples(st.sampled_from(IDS), st.sampled_from(["success", "cancelled", "rejected", *HARD, *HOLDING])), max_size=8
-).flatmap(lambda outcomes: st.integers(1, 5).map(lambda times: [outcome for outcome in outcomes for _ in range(times)]))
+ended = st.one_of(
+    st.builds(Seen, st.sampled_from(IDS), st.sampled_from(["cancelled", "rejected", *HARD, *HOLDING]), st.none()),
+    st.builds(Seen, st.sampled_from(IDS), st.just("success"), st.sampled_from([None, 20, 450, 7_000])),
+)
+histories = st.lists(ended, max_size=8).flatmap(
+    lambda outcomes: st.integers(1, 5).map(lambda times: [outcome for outcome in outcomes for _ in range(times)])
+)
 
 
-def live(router: mw.ModelRouter, history: list[tuple[str, str]]) -> list[tuple[str, str]]:
+def live(router: mw.ModelRouter, history: list[Seen]) -> list[Seen]:
     """Tells the router what happened to models that it has; returns that part."""
-    known = [(model, kind) for model, kind in history if model in router.profiles]
-    for model, kind in known:
-        outcome = mw.RequestOutcome(kind == "success", kind=kind, retry_after_s=60 if kind in HOLDING else None)
-        router.record_outcome(model, outcome)
+    known = [seen for seen in history if seen.model in router.profiles]
+    for seen in known:
+        retry_after_s = 60 if seen.kind in HOLDING else None
+        outcome = mw.RequestOutcome(
+            seen.kind == "success", kind=seen.kind, ttft_ms=seen.ttft_ms, retry_after_s=retry_after_s
+        )
+        router.record_outcome(seen.model, outcome)
     return known
 
 
@@ -102,7 +109,7 @@ def read_alone(prompt: str) -> tuple[str, str]:
 READER = mw.ModelRouter(config_of({"models": ["only"]}))
 
 
-def twin(case: Case, request: Case, history: list[tuple[str, str]]) -> Case:
+def twin(case: Case, request: Case, history: list[Seen]) -> Case:
     state = slow_select.after(case, history)
     length = mw.RoutingRequest(prompt=request["prompt"]).context_tokens
     return slow_select.select(case, {"context_tokens": length, **request}, read_alone(request["prompt"]), state)
@@ -110,7 +117,7 @@ def twin(case: Case, request: Case, history: list[tuple[str, str]]) -> Case:
 
 @EVERY_RUN
 @given(cases(), requests, histories)
-def test_the_core_decides_as_the_twin(case: Case, request: Case, history: list[tuple[str, str]]) -> None:
+def test_the_core_decides_as_the_twin(case: Case, request: Case, history: list[Seen]) -> None:
     router = mw.ModelRouter(config_of(case))
     known = live(router, history)
     found = decided(router, mw.RoutingRequest(**request))
@@ -120,7 +127,7 @@ def test_the_core_decides_as_the_twin(case: Case, request: Case, history: list[t
 
 @EVERY_RUN
 @given(cases(), requests, histories)
-def test_no_decision_breaks_a_hard_rule(case: Case, request: Case, history: list[tuple[str, str]]) -> None:
+def test_no_decision_breaks_a_hard_rule(case: Case, request: Case, history: list[Seen]) -> None:
     router = mw.ModelRouter(config_of(case))
     down = slow_select.after(case, live(router, history)).down
     asked = mw.RoutingRequest(**request)
@@ -174,7 +181,7 @@ def test_a_table_is_refused_exactly_where_it_has_a_fault(case: Case) -> None:
 @EVERY_RUN
 @given(cases(), cases(), requests, histories)
 def test_a_swap_keeps_health_by_name_and_old_decisions_as_they_were(
-    before: Case, after: Case, request: Case, history: list[tuple[str, str]]
+    before: Case, after: Case, request: Case, history: list[Seen]
 ) -> None:
     router = mw.ModelRouter(config_of(before))
     known = live(router, history)

@@ -150,6 +150,31 @@ def test_averages_are_those_of_successes(router: mw.ModelRouter) -> None:
     assert 0 <= health.since_last_success_s < 2
 
 
+def test_who_is_too_slow_for_a_task_stands_behind_equals(router: mw.ModelRouter) -> None:
+    def chosen(task: str) -> tuple[str, int, str | None]:
+        decision = router.select(mw.RoutingRequest("", task=task))
+        return decision.model, decision.budget_ms, decision.tie_break
+
+    router.record_outcome("a", mw.RequestOutcome(True, ttft_ms=101))
+    assert chosen("quick") == ("b", 100, "budget")
+    assert chosen("code") == ("a", 2_000, None)
+    assert chosen("general") == ("a", 2_000, None), "a written default is nobody's equal"
+    router.record_outcome("a", mw.RequestOutcome(True, ttft_ms=300_001))
+    assert chosen("code") == ("b", 2_000, "budget")
+    assert chosen("deep") == ("b", 30_000, "budget")
+    assert router.select(mw.RoutingRequest("", task="deep")).explanation.endswith(
+        "its first word is expected soon enough"
+    )
+    timeouts = {"quick_ms": 50_000, "standard_ms": 1, "deep_ms": 60_000}
+    models = {"backends": [ONE], "models": [{"id": "a"}, {"id": "c"}]}
+    router.replace_config(mw.Config.model_validate({**models, "timeouts": timeouts}))
+    assert [chosen(task) for task in ("quick", "math", "deep")] == [
+        ("a", 50_000, None),
+        ("c", 1, "budget"),
+        ("a", 60_000, None),
+    ]
+
+
 def test_loading_is_averaged_apart_from_the_first_token(router: mw.ModelRouter) -> None:
     assert mw.RequestOutcome(True).load_ms is None
     router.record_outcome("a", mw.RequestOutcome(True, ttft_ms=1, load_ms=8_000))

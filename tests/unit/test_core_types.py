@@ -164,6 +164,7 @@ def test_a_decision_as_json_is_the_decision(router: mw.ModelRouter) -> None:
         "chain": ["b"],
         "rejected": [],
         "scores": decision.scores,
+        "budget_ms": 2_000,
         "context_tokens": decision.context_tokens,
         "explanation": decision.explanation,
     }

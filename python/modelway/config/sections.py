@@ -68,7 +68,8 @@ class ClassifierConfig(Section):
 
 
 class TimeoutsConfig(Section):
-    """``[timeouts]``: how soon the first token of a warm model is wanted. Nothing reads them yet."""
+    """``[timeouts]``: how soon the first token of a warm model is wanted. They end no request; of models that are equal
+    otherwise, one that is expected to answer later stands behind those that keep them."""
 
     quick_ms: Milliseconds = 100
     """For quick answers, milliseconds: below what people notice as a wait."""

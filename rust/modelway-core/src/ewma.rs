@@ -7,8 +7,8 @@ pub type Millis = u64;
 ///
 /// A sample that comes `dt` after the last takes the weight `1 - exp(-dt / TAU)`, but never less than
 /// `FLOOR`, so that a burst at one instant still counts. Source: the time-based form of the EWMA used
-/// for load balancing (Finagle's peak EWMA, linkerd). Without samples, too, it forgets: what it says is worth
-/// `exp(-dt / LINGER)` of its first worth.
+/// for load balancing (Finagle's peak EWMA, linkerd). Without samples the average itself is forgotten, slowly: a slow
+/// model stays slow while nobody asks.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct Ewma {
     state: Option<(f64, Millis)>,
@@ -19,10 +19,9 @@ impl Ewma {
     const FLOOR: f64 = 0.1;
     /// How fast old samples fade beside new ones.
     const TAU_MS: f64 = 60_000.0;
-    /// How fast the average itself is forgotten: slowly, as a slow model stays slow while nobody asks.
-    const LINGER_MS: f64 = 1_800_000.0;
-    /// Below this worth there is no average any more: after two hours and a quarter.
-    const FORGOTTEN: f64 = 0.01;
+    /// After so long without samples there is no average any more: a worth that fades with a time constant of half
+    /// an hour is 1 % then (ln 100 times 1,800,000).
+    const FORGOTTEN_AFTER_MS: Millis = 8_289_307;
 
     /// Adds a sample seen at `now`. Values that are not finite are no measurement and are left out.
     pub fn add(&mut self, sample: f64, now: Millis) {
@@ -42,11 +41,14 @@ impl Ewma {
     /// The average, or `None` before the first sample and when it is forgotten.
     #[must_use]
     pub fn value(&self, now: Millis) -> Option<f64> {
-        self.state.filter(|(_, then)| Self::worth(*then, now) >= Self::FORGOTTEN).map(|(value, _)| value)
+        let known = self.state.filter(|(_, then)| now.saturating_sub(*then) < Self::FORGOTTEN_AFTER_MS);
+        known.map(|(value, _)| value)
     }
 
-    fn worth(then: Millis, now: Millis) -> f64 {
-        (-(now.saturating_sub(then) as f64) / Self::LINGER_MS).exp()
+    /// When it is forgotten unless another sample comes; `None` before the first.
+    #[must_use]
+    pub fn forgotten_at(&self) -> Option<Millis> {
+        self.state.map(|(_, then)| then.saturating_add(Self::FORGOTTEN_AFTER_MS))
     }
 }
 
@@ -85,8 +87,8 @@ mod tests {
     fn without_samples_it_is_forgotten() {
         let mut average = Ewma::default();
         average.add(150.0, 1_000);
-        // Half of it is forgotten after ln 2 of half an hour.
-        assert!(near(average.value(1_000 + 1_247_665), 150.0), "what was seen is shown as it was seen");
-        assert_eq!(average.value(1_000 + 8_300_000), None);
+        assert_eq!(average.forgotten_at(), Some(8_290_307));
+        assert_eq!(average.value(8_290_306), Some(150.0), "what was seen is shown as it was seen");
+        assert_eq!(average.value(8_290_307), None);
     }
 }

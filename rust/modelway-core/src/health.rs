@@ -206,6 +206,12 @@ impl ModelHealth {
         }
     }
 
+    /// When the first token may be expected, by what was seen, and when that is forgotten.
+    #[must_use]
+    pub fn first_token(&self, now: Millis) -> Option<(f64, Millis)> {
+        self.ttft_ms.value(now).zip(self.ttft_ms.forgotten_at())
+    }
+
     /// What an observer may know at `now`.
     #[must_use]
     pub fn snapshot(&self, now: Millis) -> HealthSnapshot {

@@ -11,6 +11,7 @@ pub mod ewma;
 pub mod exact;
 pub mod fair;
 pub mod fallback;
+pub mod first_token;
 pub mod health;
 mod hold;
 pub mod learn;
@@ -44,8 +45,9 @@ pub use alert::{Alert, Trouble};
 pub use breaker::BreakerPolicy;
 pub use classify::{Basis, Classify, Evidence, Keywords, Reading, TrainedClassifier};
 pub use ewma::Millis;
+pub use first_token::Budgets;
 pub use health::{HealthSnapshot, ModelHealth, NotNow, Setback};
-pub use live::{Burden, Live, TieBreak};
+pub use live::{Burden, Live, Outlook, TieBreak};
 pub use outcome::{OutcomeKind, RequestOutcome, Verdict};
 pub use profile::{
     CapabilitySet, CostTier, LatencyClass, LicenseTier, Locality, ModelCapability, ModelProfile,

@@ -9,8 +9,9 @@ use std::borrow::Cow;
 use std::sync::Arc;
 
 use crate::classify::{Basis, Reading, complexity_of_length, context, is_background};
+use crate::ewma::Millis;
 use crate::fallback::Target;
-use crate::live::{Live, TieBreak};
+use crate::live::{Burden, Live, TieBreak};
 use crate::model_set::{ModelIndex, ModelSet};
 use crate::profile::{Locality, ModelCapability, ModelProfile};
 use crate::reason::{Rejection, SelectionReason};
@@ -56,7 +57,7 @@ pub struct Decision {
     reason: SelectionReason,
     reading: Option<Reading>,
     needs: Needs,
-    live: Option<Box<Live>>,
+    live: Option<Arc<Live>>,
     tie_break: Option<TieBreak>,
 }
 
@@ -64,14 +65,15 @@ pub struct Decision {
 ///
 /// Order of candidates: the caller's model; then for the class the configured default, its chain,
 /// models with the class in `strengths` (the best of them stands for a default that is not configured), the others, those with it in `weaknesses`.
-/// Among models of the same rank those go first that have not failed lately, then those that begin sooner.
+/// Among models of the same rank those go first that have not failed lately, then those whose first token is expected
+/// in time for the task, then those that begin sooner.
 ///
 /// # Errors
 /// [`SelectError`], when no model can serve.
 pub fn select(
     table: &Arc<RoutingTable>,
     request: &Request<'_>,
-    live: Option<Box<Live>>,
+    live: Option<Arc<Live>>,
 ) -> Result<Decision, SelectError> {
     if table.models().is_empty() {
         return Err(SelectError::NoModels);
@@ -180,6 +182,12 @@ impl Decision {
         self.needs.tokens
     }
 
+    /// How soon the first token is wanted for its task.
+    #[must_use]
+    pub fn budget_ms(&self) -> Millis {
+        self.table.budget_ms(self.task)
+    }
+
     /// The table the decision was made from.
     #[must_use]
     pub fn table(&self) -> &RoutingTable {
@@ -228,7 +236,9 @@ impl Decision {
 
     /// Of the models that are equal to `first` so far the one with the least burden, and why it is not `first`.
     fn best_of_equals(&self, first: ModelIndex) -> (ModelIndex, Option<TieBreak>) {
-        let Some(live) = &self.live else { return (first, None) };
+        if self.burden(first) == Burden::default() {
+            return (first, None);
+        }
         let is_callers =
             |explicit| explicit == first || self.table.chain_of(Target::Model(explicit)).contains(&first);
         if self.explicit.is_some_and(is_callers) {
@@ -239,17 +249,23 @@ impl Decision {
         let rank = rank_of(first);
         let equals = order.iter().filter(|(_, other)| Some(*other) == rank).map(|(model, _)| *model);
         let open = equals.filter(|model| self.rejection(*model).is_none());
-        let best = open.min_by_key(|model| live.burden(*model)).unwrap_or(first);
-        (best, live.burden(best).less_for(live.burden(first)))
+        let best = open.min_by_key(|model| self.burden(*model)).unwrap_or(first);
+        (best, self.burden(best).less_for(self.burden(first)))
+    }
+
+    fn burden(&self, model: ModelIndex) -> Burden {
+        self.live.as_ref().map_or_else(Burden::default, |live| live.burden(model, self.budget_ms()))
     }
 
     /// The order of the class, where equals stand by their burden.
     fn live_order(&self) -> Cow<'_, [(ModelIndex, Rank)]> {
         let order = self.table.order(self.task);
-        let Some(live) = &self.live else { return Cow::Borrowed(order) };
+        if self.live.is_none() {
+            return Cow::Borrowed(order);
+        }
         let mut order = order.to_vec();
         // A stable sort: what is burdened alike stays in the order of the table.
-        order.sort_by_key(|(model, rank)| (*rank, live.burden(*model)));
+        order.sort_by_key(|(model, rank)| (*rank, self.burden(*model)));
         Cow::Owned(order)
     }
 

@@ -7,7 +7,9 @@ use std::sync::Arc;
 use rustc_hash::FxHashMap;
 
 use crate::classify::{Classify, Keywords, OwnWords, SHIPPED, TrainedClassifier, Weights};
+use crate::ewma::Millis;
 use crate::fallback::{self, Target, Written};
+use crate::first_token::Budgets;
 use crate::model_set::ModelIndex;
 use crate::named::nearest;
 use crate::profile::{CostTier, LicenseTier, Locality, ModelProfile};
@@ -30,6 +32,8 @@ pub struct Settings {
     pub threshold: Option<f32>,
     /// The shares in which classes are expected; those not named share the rest as the weights have them.
     pub priors: Vec<(TaskClass, f32)>,
+    /// How soon a first token is wanted.
+    pub budgets: Budgets,
 }
 
 /// One thing that keeps a table from being built.
@@ -69,6 +73,7 @@ pub struct RoutingTable {
     written: Written,
     /// For each class all models, best first.
     order: [Vec<(ModelIndex, Rank)>; TaskClass::COUNT],
+    budgets: Budgets,
     classifier: Arc<dyn Classify>,
 }
 
@@ -101,6 +106,7 @@ impl RoutingTable {
             }),
             written,
             order: Default::default(),
+            budgets: settings.budgets,
             classifier: Arc::new(OwnWords(TrainedClassifier::new(weights, &settings.keywords))),
             models,
         };
@@ -189,6 +195,18 @@ impl RoutingTable {
     #[must_use]
     pub fn order(&self, task: TaskClass) -> &[(ModelIndex, Rank)] {
         &self.order[task.index()]
+    }
+
+    /// How soon a first token is wanted.
+    #[must_use]
+    pub const fn budgets(&self) -> &Budgets {
+        &self.budgets
+    }
+
+    /// How soon a first token is wanted for a task.
+    #[must_use]
+    pub const fn budget_ms(&self, task: TaskClass) -> Millis {
+        self.budgets.of(task)
     }
 
     /// The classifier in force.

@@ -13,8 +13,8 @@ use modelway_core::model_set::ModelSet;
 use modelway_core::request::{Conversation, Message, Role, digest, estimate_tokens};
 use modelway_core::select::select;
 use modelway_core::{
-    Burden, Classify, Live, Locality, ModelCapability, ModelProfile, Request, RoutingTable, Settings,
-    TaskClass, TrainedClassifier,
+    Budgets, Classify, Live, Locality, ModelCapability, ModelProfile, Outlook, Request, RoutingTable,
+    Settings, TaskClass, TrainedClassifier,
 };
 use proptest::prelude::*;
 use support::{cases, classifier, keywords, plain};
@@ -133,6 +133,8 @@ fn models() -> impl Strategy<Value = Vec<ModelProfile>> {
     })
 }
 
+const BUDGETS: Budgets = Budgets { quick_ms: 100, standard_ms: 2_000, deep_ms: 30_000 };
+
 /// Tables without mistakes: a chain names only models that stand behind its own.
 fn table() -> impl Strategy<Value = Arc<RoutingTable>> {
     let pick = || any::<proptest::sample::Index>();
@@ -142,7 +144,8 @@ fn table() -> impl Strategy<Value = Arc<RoutingTable>> {
         |(models, by_task, by_model)| {
             let name = |index: usize| format!("m{index}");
             let count = models.len();
-            let mut settings = Settings { models, keywords: keywords(), ..Settings::default() };
+            let mut settings =
+                Settings { models, keywords: keywords(), budgets: BUDGETS, ..Settings::default() };
             for (task, first, links) in by_task {
                 settings.defaults.push((task, name(first.index(count))));
                 if !settings.fallbacks.iter().any(|(other, _)| other == task.short()) {
@@ -236,12 +239,17 @@ proptest! {
         has_images in any::<bool>(),
         context_tokens in proptest::option::of(0_u64..250),
         down in proptest::collection::hash_set(0_u16..8, 0..4),
-        burdens in proptest::collection::vec((any::<bool>(), 0_u64..3_000), 8),
+        outlooks in proptest::collection::vec(
+            (any::<bool>(), proptest::option::of(prop_oneof![50.0..150.0, 1_000.0..3_000.0]), 0_u64..3_000), 8
+        ),
     ) {
         let count = table.models().len();
         let name = named.map(|index| table.models()[index.index(count)].model_id.clone());
-        let burden = |model: usize| Burden::new(burdens[model].0, burdens[model].1);
-        let live = Live::of((0..count).map(|model| (!down.contains(&(model as u16)), burden(model))));
+        let outlook = |model: usize| {
+            let (is_ailing, first_token_ms, wait_ms) = outlooks[model];
+            Outlook { is_available: !down.contains(&(model as u16)), is_ailing, first_token_ms, wait_ms }
+        };
+        let live = Live::of((0..count).map(outlook), table.budgets());
         let request = Request {
             prompt: "write a function", conversation: None, task, model: name.as_deref(), has_tools, has_images, context_tokens,
         };
@@ -265,7 +273,7 @@ proptest! {
                 if name.is_none() {
                     let mut wanted: Vec<_> = table.order(decision.task()).to_vec();
                     wanted.retain(|(model, _)| able.contains(&usize::from(*model)));
-                    wanted.sort_by_key(|(model, rank)| (*rank, burden(usize::from(*model))));
+                    wanted.sort_by_key(|(model, rank)| (*rank, outlook(usize::from(*model)).burden(decision.budget_ms())));
                     let wanted: Vec<_> = wanted.into_iter().map(|(model, _)| usize::from(model)).collect();
                     prop_assert_eq!(&serving, &wanted);
                 }

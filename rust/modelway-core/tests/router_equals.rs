@@ -1,4 +1,5 @@
-//! Models that are equal otherwise: those go first that have not failed lately, then those that begin sooner.
+//! Models that are equal otherwise: those go first that have not failed lately, then those whose first token is
+//! expected in time for the task, then those that begin sooner.
 
 #![allow(clippy::unwrap_used, reason = "what can't be read must fail the test")]
 
@@ -83,6 +84,73 @@ fn requests_go_where_they_begin_soonest() {
     assert_eq!(seen(&code(&router, 0)), expected("b", &["c", "a", "d"], Some(TieBreak::Health)));
     let _ = router.cancel(first, 0);
     assert_eq!(seen(&code(&router, 30_000)), expected("a", &["b", "c", "d"], None));
+}
+
+fn answer(router: &Router, name: &str, ttft_ms: f64, now: u64) {
+    let outcome = RequestOutcome { ttft_ms: Some(ttft_ms), ..RequestOutcome::of(OutcomeKind::Success) };
+    router.record(name, None, &outcome, now, 0.0).unwrap();
+}
+
+#[test]
+fn what_was_seen_to_come_too_late_for_the_task_goes_behind_equals() {
+    let router = router(&three_coders());
+    answer(&router, "a", 2_000.0, 0);
+    assert_eq!(seen(&code(&router, 0)), expected("a", &["b", "c", "d"], None), "just in time");
+    answer(&router, "a", 2_100.0, 0);
+    assert_eq!(seen(&code(&router, 0)), expected("b", &["c", "a", "d"], Some(TieBreak::Budget)));
+    fail(&router, "b", OutcomeKind::Timeout, 0);
+    assert_eq!(seen(&code(&router, 1)), expected("c", &["a", "b", "d"], Some(TieBreak::Budget)));
+    answer(&router, "a", 10.0, 2);
+    assert_eq!(seen(&code(&router, 30_000)), expected("a", &["b", "c", "d"], None), "it became faster");
+}
+
+#[test]
+fn each_task_has_its_budget() {
+    let both = |id: &str| json!({"id": id, "strengths": ["quick", "code", "deep"]});
+    let router = router(&json!({"models": [both("a"), both("b")]}));
+    answer(&router, "a", 150.0, 0);
+    let chosen = |task| {
+        let request = Request { task: Some(task), ..Request::default() };
+        let decision = router.select(&request, || unreachable!("all are well and free")).unwrap();
+        (decision.model().model_id.clone(), decision.budget_ms())
+    };
+    assert_eq!(chosen(TaskClass::QuickResponse), ("b".to_owned(), 100));
+    assert_eq!(chosen(TaskClass::CodeGeneration), ("a".to_owned(), 2_000));
+    assert_eq!(chosen(TaskClass::DeepThinking), ("a".to_owned(), 30_000));
+}
+
+#[test]
+fn waiting_counts_for_the_budget() {
+    let router = router(&three_coders());
+    for name in ["a", "b", "c"] {
+        let _ = router.admit(name, &TERMS, 0).unwrap();
+    }
+    // Where nobody knows how long a newcomer waits, it is taken for a second.
+    answer(&router, "a", 1_001.0, 0);
+    assert_eq!(seen(&code(&router, 0)), expected("b", &["c", "a", "d"], Some(TieBreak::Budget)));
+    answer(&router, "b", 1_000.0, 0);
+    assert_eq!(seen(&code(&router, 0)), expected("b", &["c", "a", "d"], Some(TieBreak::Budget)));
+}
+
+#[test]
+fn what_was_seen_counts_before_the_profile_until_it_is_forgotten() {
+    let slow_by_profile = json!({"id": "a", "strengths": ["code"], "ttft_ms": 5_000});
+    let row =
+        json!({"models": [slow_by_profile, {"id": "b", "strengths": ["code"], "license": "restricted"}]});
+    let router = router(&row);
+    assert_eq!(seen(&code(&router, 0)), expected("b", &["a"], None), "the better licence comes first");
+    let row = json!({"models": [slow_by_profile, {"id": "b", "strengths": ["code"]}], "defaults": {"general": "a"}});
+    router.replace(settings(&row), Rules::default(), 0).unwrap();
+    assert_eq!(seen(&code(&router, 0)), expected("b", &["a"], Some(TieBreak::Budget)));
+    answer(&router, "a", 20.0, 0);
+    answer(&router, "b", 5_000.0, 0);
+    assert_eq!(seen(&code(&router, 0)), expected("a", &["b"], None));
+    // The next outcome after two hours and 18 minutes tells that both are forgotten, whosever it is.
+    answer(&router, "a", 5_000.0, 8_289_307);
+    assert_eq!(seen(&code(&router, 8_289_307)), expected("b", &["a"], Some(TieBreak::Budget)));
+    let row = json!({"models": row["models"], "timeouts": {"standard_ms": 6_000}});
+    router.replace(settings(&row), Rules::default(), 8_289_307).unwrap();
+    assert_eq!(seen(&code(&router, 8_289_307)), expected("a", &["b"], None), "other budgets");
 }
 
 #[test]

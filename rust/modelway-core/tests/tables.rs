@@ -8,6 +8,7 @@ use modelway_core::classify::{READABLE, is_background, own_words};
 use modelway_core::request::{Message, Role, digest};
 use modelway_core::{
     Classify, OutcomeKind, Reading, Request, RequestOutcome, Router, RoutingTable, Rules, SelectError,
+    TieBreak,
 };
 use serde_json::Value;
 use support::{all_hold, classifier, ids, plain, settings, strings, task};
@@ -118,6 +119,7 @@ fn held(
     match (found, row["error"].as_str()) {
         (Ok(decision), None) => {
             let table = decision.table();
+            expect("tie break", &decision.tie_break().map(TieBreak::short), &row["tie_break"].as_str())?;
             expect("model", &decision.model().model_id.as_str(), &row["model"].as_str().unwrap())?;
             expect("reason", &decision.reason().short(), &row["reason"].as_str().unwrap())?;
             expect("chain", &ids(table, decision.chain()), &strings(&row["chain"]))?;

@@ -166,6 +166,11 @@ impl RoutingDecision {
     }
 
     #[getter]
+    fn budget_ms(&self) -> u64 {
+        self.core.budget_ms()
+    }
+
+    #[getter]
     fn context_tokens(&self) -> u64 {
         self.core.context_tokens()
     }
@@ -191,6 +196,7 @@ impl RoutingDecision {
         dict.set_item("chain", ours.chain(py)?)?;
         dict.set_item("rejected", ours.rejected(py)?)?;
         dict.set_item("scores", ours.scores(py)?)?;
+        dict.set_item("budget_ms", ours.budget_ms())?;
         dict.set_item("context_tokens", ours.context_tokens())?;
         dict.set_item("explanation", Self::explanation(slf)?)?;
         Ok(dict)

@@ -1,7 +1,8 @@
 //! Settings as Python hands them over: plain dicts of plain values, one field each.
 
 use modelway_core::{
-    CostTier, Keywords, LicenseTier, Locality, ModelCapability, ModelProfile, Rules, Settings, TaskClass,
+    Budgets, CostTier, Keywords, LicenseTier, Locality, ModelCapability, ModelProfile, Rules, Settings,
+    TaskClass,
 };
 use pyo3::exceptions::PyValueError;
 use pyo3::prelude::*;
@@ -30,6 +31,14 @@ struct RawModel {
 
 #[derive(FromPyObject)]
 #[pyo3(from_item_all)]
+struct RawBudgets {
+    quick: u64,
+    standard: u64,
+    deep: u64,
+}
+
+#[derive(FromPyObject)]
+#[pyo3(from_item_all)]
 struct RawSettings {
     models: Vec<RawModel>,
     defaults: Vec<(String, String)>,
@@ -38,6 +47,8 @@ struct RawSettings {
     weights: Option<Vec<u8>>,
     threshold: Option<f32>,
     priors: Vec<(String, f32)>,
+    #[pyo3(default)]
+    budgets_ms: Option<RawBudgets>,
 }
 
 fn known<T>(parse: impl Fn(&str) -> Option<T>, name: &str) -> PyResult<T> {
@@ -96,6 +107,11 @@ pub(crate) fn read(raw: &Bound<'_, PyAny>, users: &UserHash) -> PyResult<(Settin
             .into_iter()
             .map(|(task, share)| Ok((by_task(&task)?, share)))
             .collect::<PyResult<_>>()?,
+        budgets: raw.budgets_ms.map_or_else(Budgets::default, |budgets| Budgets {
+            quick_ms: budgets.quick,
+            standard_ms: budgets.standard,
+            deep_ms: budgets.deep,
+        }),
     };
     Ok((settings, rules))
 }

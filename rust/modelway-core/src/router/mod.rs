@@ -17,7 +17,7 @@ use crate::breaker::Attempt;
 use crate::classify::{Evidence, Reading};
 use crate::ewma::Millis;
 use crate::health::{HealthSnapshot, NotNow};
-use crate::live::{Burden, Live};
+use crate::live::Live;
 use crate::outcome::RequestOutcome;
 use crate::request::Request;
 use crate::select::{Decision, SelectError, select};
@@ -192,17 +192,17 @@ impl State {
         self.owe(effects);
     }
 
-    /// What speaks against models now. Boxed: nearly always nothing does, and a decision is copied.
-    fn live(&mut self, now: impl FnOnce() -> Millis) -> Option<Box<Live>> {
+    /// What speaks against models now.
+    fn live(&mut self, now: impl FnOnce() -> Millis) -> Option<Arc<Live>> {
         if self.roster.is_well() && self.requests.is_empty() {
-            return None;
+            return self.roster.slow().cloned();
         }
         let now = now();
         self.roster.recover(now);
-        Live::of(self.roster.keys().iter().map(|key| {
-            let is_available = self.roster.check(*key, now).is_ok();
+        let outlooks = self.roster.keys().iter().map(|key| {
             let wait_ms = self.admission.wait_ms(key.number());
-            (is_available, Burden::new(self.roster.is_ailing(*key, now), wait_ms))
-        }))
+            self.roster.outlook(*key, wait_ms, now)
+        });
+        Live::of(outlooks, self.table.budgets())
     }
 }

@@ -2,6 +2,7 @@
 //! health and with what they have used.
 
 use std::collections::HashMap;
+use std::sync::Arc;
 
 use smallvec::SmallVec;
 
@@ -10,7 +11,9 @@ use crate::admit::{Admission, BackendNumber, Effects};
 use crate::alert::Alert;
 use crate::breaker::{Attempt, BreakerPolicy};
 use crate::ewma::Millis;
+use crate::first_token::Budgets;
 use crate::health::{ModelHealth, NotNow, Setback};
+use crate::live::{Live, Outlook};
 use crate::outcome::{RequestOutcome, Verdict};
 use crate::table::RoutingTable;
 use crate::vram::ModelNumber;
@@ -65,6 +68,12 @@ pub(super) struct Roster {
     troubled: usize,
     /// Until when a failure of the past may make some model ailing; `None`: none does.
     ailing_until: Option<Millis>,
+    budgets: Budgets,
+    /// How the table's models look while all are well and nobody waits: something only where one is too slow for some
+    /// task. Made anew when a model becomes so or is so no longer, and shared by all decisions until then.
+    slow: Option<Arc<Live>>,
+    /// When the oldest of the averages behind it is forgotten.
+    forgets_at: Millis,
     last_attempt: Attempt,
 }
 
@@ -73,6 +82,10 @@ struct Model {
     id: String,
     backend: BackendNumber,
     health: ModelHealth,
+    /// When its first token comes by its profile, where nothing was seen.
+    usual_first_token_ms: Option<f64>,
+    /// When it may be expected, as of the last outcome.
+    first_token_ms: Option<f64>,
 }
 
 #[derive(Debug)]
@@ -81,6 +94,15 @@ struct Backend {
     health: ModelHealth,
     /// What the latest active check saw; nothing follows from it alone.
     is_unreachable: bool,
+}
+
+impl Model {
+    /// Says anew when its first token may be expected, and returns when that is forgotten.
+    fn expect(&mut self, now: Millis) -> Millis {
+        let seen = self.health.first_token(now);
+        self.first_token_ms = seen.map(|(expected_ms, _)| expected_ms).or(self.usual_first_token_ms);
+        seen.map_or(Millis::MAX, |(_, forgotten_at)| forgotten_at)
+    }
 }
 
 impl Roster {
@@ -108,10 +130,13 @@ impl Roster {
             } else {
                 let key = ModelKey(admission.add_model(backend, resources));
                 let id = profile.model_id.clone();
-                self.models.push(Model { id, backend, health: ModelHealth::default() });
+                let health = ModelHealth::default();
+                let (usual_first_token_ms, first_token_ms) = (None, None);
+                self.models.push(Model { id, backend, health, usual_first_token_ms, first_token_ms });
                 self.key_of.insert(place, key);
                 key
             };
+            self.models[key.0].usual_first_token_ms = profile.avg_ttft_ms.map(|ms| ms as f64);
             self.latest.insert(profile.model_id.clone(), key);
             self.keys.push(key);
         }
@@ -119,7 +144,29 @@ impl Roster {
         for health in models.chain(self.backends.iter_mut().map(|backend| &mut backend.health)) {
             health.set_policy(&self.policy);
         }
+        self.budgets = *table.budgets();
+        self.expect_anew(now);
         effects
+    }
+
+    fn forget(&mut self, now: Millis) {
+        if now >= self.forgets_at {
+            self.expect_anew(now);
+        }
+    }
+
+    /// Looks at every model's average anew.
+    fn expect_anew(&mut self, now: Millis) {
+        self.forgets_at = Millis::MAX;
+        for model in &mut self.models {
+            self.forgets_at = self.forgets_at.min(model.expect(now));
+        }
+        self.see_who_is_slow();
+    }
+
+    fn see_who_is_slow(&mut self) {
+        let outlooks = self.keys.iter().map(|key| Outlook::fair(self.models[key.0].first_token_ms));
+        self.slow = Live::of(outlooks, &self.budgets);
     }
 
     fn backend(&mut self, name: &str, rules: &Rules, admission: &mut Admission) -> BackendNumber {
@@ -159,18 +206,34 @@ impl Roster {
         self.backend_of.get(name).map(|number| &self.backends[*number].health)
     }
 
+    /// The table's models while all are well and nobody waits; `None`: nothing speaks against any.
+    pub(super) const fn slow(&self) -> Option<&Arc<Live>> {
+        self.slow.as_ref()
+    }
+
+    /// What a newcomer would find at a model, where it would wait so long.
+    pub(super) fn outlook(&self, model: ModelKey, wait_ms: Millis, now: Millis) -> Outlook {
+        Outlook {
+            is_available: self.check(model, now).is_ok(),
+            is_ailing: self.is_ailing(model, now),
+            first_token_ms: self.models[model.0].first_token_ms,
+            wait_ms,
+        }
+    }
+
     /// Whether all models are plainly well, as far as can be told without a clock.
     pub(super) const fn is_well(&self) -> bool {
         self.troubled == 0 && self.ailing_until.is_none()
     }
 
-    /// Forgets that somebody was ailing once that is over.
+    /// Forgets that somebody was ailing, or slow, once that is over.
     pub(super) fn recover(&mut self, now: Millis) {
+        self.forget(now);
         self.ailing_until = self.ailing_until.filter(|until| now < *until);
     }
 
     /// Whether another model that is as good otherwise should be asked first.
-    pub(super) fn is_ailing(&self, model: ModelKey, now: Millis) -> bool {
+    fn is_ailing(&self, model: ModelKey, now: Millis) -> bool {
         let Model { backend, health, .. } = &self.models[model.0];
         health.is_ailing(now) || self.backends[*backend].health.is_ailing(now)
     }
@@ -210,6 +273,7 @@ impl Roster {
         if !matches!(outcome.kind.of_model(), Verdict::Good | Verdict::Nothing) {
             self.ailing_until = Some(now.saturating_add(self.policy.window_ms));
         }
+        self.learn_first_token(model, now);
         let mut alerts = Alerts::new();
         self.tell(&mut alerts, model, &of_model);
         if let Some(alert) = of_backend {
@@ -217,6 +281,17 @@ impl Roster {
             alerts.push((Subject::Backend(name.clone()), alert));
         }
         alerts
+    }
+
+    /// Decisions are told only where another budget is kept or exceeded than before.
+    fn learn_first_token(&mut self, model: ModelKey, now: Millis) {
+        let ours = &mut self.models[model.0];
+        let before = self.budgets.exceeded(ours.first_token_ms);
+        self.forgets_at = self.forgets_at.min(ours.expect(now));
+        if self.budgets.exceeded(ours.first_token_ms) != before {
+            self.see_who_is_slow();
+        }
+        self.forget(now);
     }
 
     /// Takes note of what an active check of a backend saw. Nothing is opened or closed by it, as only a request

@@ -1,15 +1,15 @@
 //! The tables in `tests/data` of the repository, which the Python tests read too.
 //!
-//! A routing row holds `models` (a name, or an object with the fields read below), `defaults`, `fallbacks`
-//! and what is asked and expected of them.
+//! A routing row holds `models` (a name, or an object with the fields read below), `defaults`, `fallbacks`,
+//! `timeouts` and what is asked and expected of them.
 
 #![allow(dead_code, reason = "each test file uses a part")]
 #![allow(clippy::unwrap_used, clippy::panic, reason = "a row that can't be read must fail its test")]
 
 use modelway_core::classify::{SHIPPED, Weights};
 use modelway_core::{
-    CostTier, Keywords, LicenseTier, Locality, ModelCapability, ModelProfile, RoutingTable, Settings,
-    TaskClass, TrainedClassifier,
+    Budgets, CostTier, Keywords, LicenseTier, Locality, ModelCapability, ModelProfile, RoutingTable,
+    Settings, TaskClass, TrainedClassifier,
 };
 use proptest::test_runner::{Config, RngSeed};
 use serde_json::Value;
@@ -111,7 +111,18 @@ pub(crate) fn settings(row: &Value) -> Settings {
             .collect(),
         fallbacks: entries("fallbacks").iter().map(|(name, links)| (name.clone(), strings(links))).collect(),
         keywords: keywords(),
+        budgets: budgets(&row["timeouts"]),
         ..Settings::default()
+    }
+}
+
+/// The budgets of a row, where it has none those of the default configuration.
+fn budgets(row: &Value) -> Budgets {
+    let of = |key: &str, default| row[key].as_u64().unwrap_or(default);
+    Budgets {
+        quick_ms: of("quick_ms", 100),
+        standard_ms: of("standard_ms", 2_000),
+        deep_ms: of("deep_ms", 30_000),
     }
 }
 
