@@ -14,7 +14,7 @@ from modelway.backends.openai_compat import OpenAICompatBackend
 from modelway.errors import BackendError
 from modelway.events import Ended, TextDelta
 from modelway.origin import Origin
-from modelway.pools import ConnectionPool, PoolManager
+from modelway.pools import ConnectionConfig, ConnectionPool, PoolManager
 
 ORIGIN = Origin("local", "coder")
 OK = b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok"
@@ -87,7 +87,7 @@ async def server() -> AsyncIterator[Socket]:
 
 @pytest.fixture
 async def pool() -> AsyncIterator[ConnectionPool]:
-    pool = ConnectionPool("local", connect_s=1.0)
+    pool = ConnectionPool("local", ConnectionConfig())
     yield pool
     await pool.aclose()
 
@@ -191,7 +191,7 @@ async def test_what_had_come_is_read_before_the_break_is_told(server, pool):
 
 
 async def test_the_connect_deadline_covers_tls(server):
-    pool = ConnectionPool("local", connect_s=0.1)
+    pool = ConnectionPool("local", ConnectionConfig(connect_s=0.1))
     with pytest.raises(BackendError, match=r"0\.1 s") as caught:
         await pool.post(server.url.replace("http:", "https:"), b"", {}, ORIGIN)
     assert caught.value.kind == "timeout"
@@ -267,15 +267,28 @@ async def test_a_refusal_counts_also_where_its_explanation_does_not_come(server,
     await pools.aclose()
 
 
-async def test_a_manager_has_one_pool_a_name_and_forgets_what_it_discards(server):
+async def test_owners_of_one_name_do_not_close_each_others_pool(server):
+    server.script = lambda connection, request: [OK]
     pools = PoolManager()
-    one = pools.pool("one")
-    assert pools.pool("one") is one
-    assert pools.pool("two") is not one
-    await post(one, server)
-    await pools.discard("one")
-    await pools.discard("one")
+    one, two = pools.pool("local"), pools.pool("local", ConnectionConfig(max_connections=2))
+    assert await post(one, server) == await post(two, server) == b"ok"
+    assert [(stats.name, stats.max_connections, stats.opened) for stats in pools.stats()] == [
+        ("local", 0, 1),
+        ("local", 2, 1),
+    ]
+    await one.aclose()
     await server.client_gone.wait()
-    assert pools.pool("one") is not one
+    assert await post(two, server) == b"ok"
+    assert server.requests == [(1, 1), (2, 1), (2, 2)]
+    assert [stats.max_connections for stats in pools.stats()] == [2]
     await pools.aclose()
     await pools.aclose()
+    assert pools.stats() == []
+
+
+async def test_a_closed_pool_refuses_and_opens_nothing(server, pool):
+    await pool.aclose()
+    with pytest.raises(BackendError, match="closed") as caught:
+        await post(pool, server)
+    assert caught.value.kind == "reset"
+    assert server.requests == []
