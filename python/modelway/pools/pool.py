@@ -13,6 +13,7 @@ from contextlib import asynccontextmanager
 
 import aiohttp
 
+from modelway.errors import BackendError
 from modelway.origin import Origin
 from modelway.pools.answer import MAX_BODY_BYTES, Answer, Fetched
 from modelway.pools.config import ConnectionConfig
@@ -39,6 +40,7 @@ class ConnectionPool:
         self._generations: list[Generation] = []
         self._present: Generation | None = None
         self._unkept: Generation | None = None
+        self._answers: set[Answer] = set()
 
     @asynccontextmanager
     async def slot(self, origin: Origin, wait_s: float) -> AsyncGenerator[None, None]:
@@ -108,14 +110,16 @@ class ConnectionPool:
     async def aclose(self) -> None:
         """Close every connection; idempotent. What they carried is not sent again, and requests after this fail."""
         self.closed = True
+        # The library tells nobody who reads on a connection that is closed along with its connector.
+        for answer in list(self._answers):
+            answer.close()
         for generation in self._generations:
             await generation.aclose()
 
     async def _open(
         self, method: str, url: str, body: bytes | None, headers: Mapping[str, str], origin: Origin
     ) -> Answer:
-        self._refuse_if_closed(origin)
-        generation = self._in_force()
+        generation = self._in_force(origin)
         response = failure = None
         try:
             try:
@@ -128,29 +132,33 @@ class ConnectionPool:
                     response = await generation.ask(method, url, body, headers)
         except aiohttp.ClientError as error:
             failure = failure_of(error, url, self._config.connect_s, origin)
-            generation.failed()
         if response is None:
-            self._refuse_if_closed(origin)
+            if self.closed:
+                raise _closed(origin)
+            generation.failed()
             # Outside of the except block: the library's own errors show the key in our headers.
             assert failure is not None
             raise failure
-        answer = Answer(response, origin, lambda broken: self._ended(generation, broken))
+        answer = Answer(response, origin, lambda broken: self._ended(answer, generation, broken))
+        self._answers.add(answer)
+        if self.closed:
+            answer.close()
+            raise _closed(origin)
         if response.headers.get("Content-Encoding", "identity") != "identity":
             answer.close()
             raise origin.error("malformed", f"{place_of(url)} sent a compressed answer that nobody asked for")
         return answer
 
-    def _ended(self, generation: Generation, broken: bool) -> None:
-        if broken and not self.closed:
+    def _ended(self, answer: Answer, generation: Generation, broken: bool) -> None:
+        self._answers.remove(answer)
+        if broken:
             generation.failed()
         generation.done()
 
-    def _refuse_if_closed(self, origin: Origin) -> None:
-        """That it was closed by ourselves says nothing of the server."""
+    def _in_force(self, origin: Origin) -> Generation:
+        """Where the next request goes."""
         if self.closed:
-            raise origin.error("reset", "the connection was closed")
-
-    def _in_force(self) -> Generation:
+            raise _closed(origin)
         present = self._present
         if present is not None and present.age_s >= self._config.max_age_s:
             present.retire()
@@ -167,3 +175,7 @@ class ConnectionPool:
         self._generations = [generation for generation in self._generations if not generation.closed]
         self._generations.append(Generation(self._config, self._counts, keep=keep))
         return self._generations[-1]
+
+
+def _closed(origin: Origin) -> BackendError:
+    return origin.error("reset", "the connection was closed")
