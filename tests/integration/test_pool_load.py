@@ -4,7 +4,10 @@ from __future__ import annotations
 
 import asyncio
 import resource
+import socket
 from collections.abc import Iterator
+from contextlib import ExitStack
+from pathlib import Path
 
 import pytest
 from conductor_kit import CODE, config_text, replies
@@ -86,3 +89,19 @@ async def test_l7_eight_clients_reuse_their_connections_and_leave_none(open_cond
         assert stats.open <= 8, "none leaked"
         while conductor.pool_stats()[0].open:  # noqa: ASYNC110  (the idle ones close by themselves, and tell nobody)
             await asyncio.sleep(0)
+
+
+SOMAXCONN = Path("/proc/sys/net/core/somaxconn")
+
+
+@pytest.mark.skipif(not SOMAXCONN.exists() or int(SOMAXCONN.read_text()) < 1_000, reason="the system allows fewer")
+async def test_a_thousand_clients_may_connect_to_the_gateway_in_one_moment(conductor):
+    async with gateway_over(conductor) as url:
+        port = int(url.rpartition(":")[2])
+        with ExitStack() as sockets:
+            clients = [sockets.enter_context(socket.socket()) for _ in range(1_000)]
+            # The loop, and so the gateway, does not get to run in between.
+            for client in clients:
+                client.setblocking(False)
+                client.connect_ex(("127.0.0.1", port))
+            assert all(client.getpeername() for client in clients)
