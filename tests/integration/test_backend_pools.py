@@ -124,7 +124,7 @@ async def test_the_connect_deadline_covers_tls(server):
     pool = ConnectionPool("local", ConnectionConfig(connect_s=0.1))
     with pytest.raises(BackendError, match=r"0\.1 s") as caught:
         await pool.post(server.url.replace("http:", "https:"), b"", {}, ORIGIN)
-    assert caught.value.kind == "timeout"
+    assert caught.value.kind == "connect"
     await pool.aclose()
     await server.client_gone.wait()
 

@@ -14,7 +14,7 @@ def failure_of(error: aiohttp.ClientError, url: str, connect_s: float, origin: O
     place = place_of(url)
     match error:
         case aiohttp.ServerTimeoutError():
-            kind, what = "timeout", f"no connection to {place} within {connect_s:g} s"
+            kind, what = "connect", f"no connection to {place} within {connect_s:g} s"
         case aiohttp.ClientConnectorDNSError():
             kind, what = "connect", f"the host of {place} is not known; correct the url"
         case aiohttp.ClientConnectorCertificateError() | aiohttp.ClientSSLError():

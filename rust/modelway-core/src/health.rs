@@ -112,8 +112,8 @@ impl ModelHealth {
         now: Millis,
         chance: f64,
     ) -> News {
-        let has_failed = outcome.kind.is_hard() || outcome.kind.holds();
-        self.count(outcome.kind == OutcomeKind::Success, has_failed, now);
+        let verdict = outcome.kind.of_model();
+        self.count(verdict == Verdict::Good, matches!(verdict, Verdict::Hard | Verdict::Busy), now);
         self.average(outcome, now);
         let mut news = News::new();
         if !self.breaker.is_late(attempt) {
@@ -123,7 +123,7 @@ impl ModelHealth {
                 news.extend(self.hold.take(outcome, now));
             }
         }
-        let turn = self.breaker.record(attempt, outcome.kind.of_model(), policy, now, chance);
+        let turn = self.breaker.record(attempt, verdict, policy, now, chance);
         news.extend(self.turned(turn, outcome.kind, now));
         news
     }
