@@ -113,6 +113,7 @@ class Backend(Protocol):
 def parameters_label(count: int) -> str | None:
     """So many weights as people write it: 7.6B, 135M; None for what no model has."""
     for unit, letter in ((10**12, "T"), (10**9, "B"), (10**6, "M"), (10**3, "K")):
-        if unit <= count < 1000 * unit:
-            return f"{count / unit:.1f}{letter}" if count < 100 * unit else f"{count // unit}{letter}"
+        # Rounded, 999,999,999 are 1.0B and not 1000M.
+        if 0.9995 * unit <= count < 999.5 * unit:
+            return f"{count / unit:.{1 if count < 100 * unit else 0}f}{letter}"
     return None

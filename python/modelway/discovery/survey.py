@@ -54,12 +54,7 @@ async def discover(config: Config | None = None, *, timeout_s: float = 0.5) -> C
     """
     config = load_config() if config is None else config
     settings = resolve_config(config)
-    # A mock without an address has nothing but what is declared.
-    asked = [
-        backend
-        for backend in settings.backends
-        if backend.location == "device" and (backend.url is not None or backend.kind == "llama_cpp")
-    ]
+    asked = [backend for backend in settings.backends if tells_its_models(backend)]
     pools = PoolManager()
     try:
         answers = await asyncio.gather(*(_ask(backend, settings.models, pools, timeout_s) for backend in asked))
@@ -68,12 +63,17 @@ async def discover(config: Config | None = None, *, timeout_s: float = 0.5) -> C
     return complete(config, {backend.name: served for backend, served in zip(asked, answers, strict=True)})
 
 
+def tells_its_models(backend: ResolvedBackend) -> bool:
+    """Whether discovery asks it: one on this device that has a server, or files, and so more than is declared."""
+    return backend.location == "device" and (backend.url is not None or backend.kind == "llama_cpp")
+
+
 def complete(config: Config, answers: Mapping[str, Sequence[ServedModel]]) -> Config:
     """``config`` completed with what each backend (by name) says it has; ``discover`` without the asking."""
     default = default_backend(config)
     default_name = default.name if default else ""
     implicit = implicit_models(config)
-    told = {(backend, _same_name(served.name)): served for backend, models in answers.items() for served in models}
+    told = {(backend, same_name(served.name)): served for backend, models in answers.items() for served in models}
     models: list[ModelConfig] = []
     found: dict[str, str] = {}
 
@@ -84,12 +84,12 @@ def complete(config: Config, answers: Mapping[str, Sequence[ServedModel]]) -> Co
     # A server's model may be declared twice, with other settings each time, so claims are collected first.
     claimed = set()
     for written in config.models:
-        key = (written.backend or default_name, _same_name(_name_there(written)))
+        key = (written.backend or default_name, same_name(_name_there(written)))
         claimed.add(key)
         facts = _absent_facts(written, told[key]) if key in told else {}
         add(written.model_copy(update=facts), facts)
     for name in implicit:
-        key = (default_name, _same_name(name))
+        key = (default_name, same_name(name))
         claimed.add(key)
         if key in told:
             facts = {"id": name, "backend": default_name, **_facts(told[key])}
@@ -186,6 +186,6 @@ def _capabilities(strengths: tuple[str, ...], served: ServedModel) -> tuple[str,
     return tuple(dict.fromkeys((*implied_capabilities(strengths), *said)))
 
 
-def _same_name(name: str) -> str:
+def same_name(name: str) -> str:
     """Servers compare names without regard to case, and Ollama's ``mistral`` is ``mistral:latest``."""
     return name.lower().removesuffix(":latest")

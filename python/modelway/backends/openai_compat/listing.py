@@ -11,7 +11,7 @@ from collections.abc import Iterator, Mapping
 from typing import Any
 
 from modelway.backends.base import ServedModel, parameters_label
-from modelway.backends.wire.records import count, objects, part, text, told, words
+from modelway.backends.wire.records import count, objects, part, told, words
 from modelway.origin import Origin
 
 #: What a model was loaded with stands before what it was made for.
@@ -28,7 +28,7 @@ def served_models(listed: Mapping[str, Any], origin: Origin) -> list[ServedModel
     return [
         _served(name, entry, beside.get(name, {}))
         for entry in objects(listed, "data", origin)
-        if (name := text(entry, "id", origin))
+        if (name := told(entry, "id"))
     ]
 
 
