@@ -101,6 +101,7 @@ def test_a_wrong_folder_is_named_with_the_remedy(
 
 def test_all_wrong_folders_are_named_at_once(tmp_path: Path) -> None:
     second = FILES.replace('"files"', '"more"').replace('"models"', '"other"')
+    second += '[[models]]\nid = "of a folder that is not there"\nbackend = "more"\n'
     assert set(problems(FILES + second, tmp_path)) == {"backends[0].folder", "backends[1].folder"}
 
 
@@ -155,6 +156,12 @@ def test_a_model_that_the_folder_lacks_is_named_with_the_nearest(tmp_path: Path)
     assert problems(text, tmp_path) == {
         "models[0].path": 'missing, and the folder has no model "tiny-cod"; did you mean "tiny-code"?'
     }
+
+
+def test_what_no_model_may_be_called_is_none_though_a_file_is(tmp_path: Path) -> None:
+    put(tmp_path, "models/auto.gguf", "models/general.gguf", "models/a.gguf")
+    config = Config.from_toml(FILES + '[defaults]\nquick = "a"\n[fallbacks]\nquick = ["auto", "general"]\n', tmp_path)
+    assert [model.id for model in config.models] == ["a"]
 
 
 def test_the_folder_counts_from_the_file_of_the_configuration(tmp_path: Path) -> None:

@@ -36,7 +36,7 @@ def models(common: Common) -> None:
     """
     from modelway.cli.routing import open_router
 
-    config, router = open_router(common.load_config())
+    config, router = open_router(common.load_config(), asks_servers=True)
     listed = router.settings.models
     guessed = models_with_guessed_strengths(config)
     running = models_of_gateway(config) if listed else {}

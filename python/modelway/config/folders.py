@@ -15,6 +15,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from pydantic import ValidationError
+
 from modelway.config.fields import is_task
 from modelway.config.sections import ModelConfig
 from modelway.errors import ConfigError, ConfigProblem
@@ -79,11 +81,13 @@ def with_named_files(config: Config) -> Config:
     Raises :class:`ConfigError` for a folder that is not there or has no models, and for a model that it lacks.
     """
     problems: list[ConfigProblem] = []
-    folders = {
-        backend.name: _listed(f"backends[{i}].folder", backend.folder, config.base_dir, problems)
-        for i, backend in enumerate(config.backends)
-        if backend.folder is not None
-    }
+    folders: dict[str, Mapping[str, Path]] = {}
+    for i, backend in enumerate(config.backends):
+        if backend.folder is not None:
+            try:
+                folders[backend.name] = _listed(backend.folder, config.base_dir)
+            except _WrongFolderError as error:
+                problems.append(ConfigProblem(f"backends[{i}].folder", str(error)))
     models: list[ModelConfig] = []
     found: dict[str, str] = {}
     for i, model in enumerate(config.models):
@@ -108,8 +112,12 @@ def with_named_files(config: Config) -> Config:
         backend = next((backend for backend, files in folders.items() if name in files), None)
         if backend is not None and name not in declared and not is_task(name):
             keys = {"id": name, "backend": backend, "path": str(folders[backend][name])}
+            try:
+                model = ModelConfig.model_validate(keys)
+            except ValidationError:  # "auto" in a chain, say, which is no model whatever the files are called
+                continue
             found.update({f"models[{len(models)}].{key}": "discovered" for key in keys})
-            models.append(ModelConfig.model_validate(keys))
+            models.append(model)
     return config.with_found_models(tuple(models), found)
 
 
@@ -132,7 +140,11 @@ def _gguf_files(folder: Path) -> Iterator[Path]:
                 yield file
 
 
-def _listed(place: str, written: str, base_dir: Path, problems: list[ConfigProblem]) -> Mapping[str, Path]:
+class _WrongFolderError(ValueError):
+    """What is wrong with a folder, and the remedy."""
+
+
+def _listed(written: str, base_dir: Path) -> dict[str, Path]:
     folder = base_dir / Path(written).expanduser()
     try:
         files = model_files(folder)
@@ -146,8 +158,7 @@ def _listed(place: str, written: str, base_dir: Path, problems: list[ConfigProbl
         if files:
             return {file.name: file.path for file in files}
         problem = f'"{written}" has no models ({folder}); put .gguf files there, or remove the line'
-    problems.append(ConfigProblem(place, problem))
-    return {}
+    raise _WrongFolderError(problem)
 
 
 def _names_used(config: Config) -> Iterator[str]:
