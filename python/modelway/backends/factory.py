@@ -48,6 +48,7 @@ def make_backend(
             _files(models),
             pools=pools,
             deadlines=deadlines,
+            folder=settings.folder,
             threads=settings.threads,
             context=settings.context,
             parallel=settings.parallel,
