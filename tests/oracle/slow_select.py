@@ -173,7 +173,7 @@ BUDGETS = {"quick": 100, "standard": 2_000, "deep": 30_000}
 def is_late(case: Case, task: str, name: str, state: State) -> bool:
     expected = state.first_token.get(name, models_of(case)[name].get("ttft_ms"))
     pace = task if task in {"quick", "deep"} else "standard"
-    return expected is not None and expected > case.get("timeouts", {}).get(f"{pace}_ms", BUDGETS[pace])
+    return expected is not None and int(expected) > case.get("timeouts", {}).get(f"{pace}_ms", BUDGETS[pace])
 
 
 def select(case: Case, request: Case, read: tuple[str, str], state: State) -> Case:

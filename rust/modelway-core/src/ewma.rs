@@ -31,8 +31,13 @@ impl Ewma {
         self.state = Some(match self.state {
             None => (sample, now),
             Some((value, then)) => {
-                let weight =
-                    (1.0 - (-(now.saturating_sub(then) as f64) / Self::TAU_MS).exp()).max(Self::FLOOR);
+                let elapsed = now.saturating_sub(then) as f64 / Self::TAU_MS;
+                // As 1 - exp(-x) is below x, nothing has to be worked out for samples that come soon.
+                let weight = if elapsed <= Self::FLOOR {
+                    Self::FLOOR
+                } else {
+                    (1.0 - (-elapsed).exp()).max(Self::FLOOR)
+                };
                 (weight.mul_add(sample - value, value), now.max(then))
             }
         });

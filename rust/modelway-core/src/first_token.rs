@@ -38,14 +38,10 @@ impl Budgets {
 
     /// Which of them a first token exceeds that is expected after so long. What is not known keeps all.
     #[must_use]
-    pub fn exceeded(&self, first_token_ms: Option<f64>) -> [bool; 3] {
-        [self.quick_ms, self.standard_ms, self.deep_ms].map(|budget_ms| exceeds(first_token_ms, budget_ms))
+    pub fn exceeded(&self, first_token_ms: Option<Millis>) -> [bool; 3] {
+        let expected_ms = first_token_ms.unwrap_or(0);
+        [expected_ms > self.quick_ms, expected_ms > self.standard_ms, expected_ms > self.deep_ms]
     }
-}
-
-/// Whether a first token that is expected after so long comes after the budget.
-pub(crate) fn exceeds(first_token_ms: Option<f64>, budget_ms: Millis) -> bool {
-    first_token_ms.is_some_and(|expected_ms| expected_ms > budget_ms as f64)
 }
 
 #[cfg(test)]
@@ -60,10 +56,10 @@ mod tests {
         assert_eq!(of, [100, 30_000, 2_000, 2_000, 2_000, 2_000, 2_000, 2_000]);
         for (expected_ms, exceeded) in [
             (None, [false; 3]),
-            (Some(100.0), [false; 3]),
-            (Some(100.5), [true, false, false]),
-            (Some(30_000.0), [true, true, false]),
-            (Some(1e9), [true; 3]),
+            (Some(100), [false; 3]),
+            (Some(101), [true, false, false]),
+            (Some(30_000), [true, true, false]),
+            (Some(30_001), [true; 3]),
         ] {
             assert_eq!(budgets.exceeded(expected_ms), exceeded, "{expected_ms:?}");
             assert_eq!(Budgets::default().exceeded(expected_ms), [false; 3]);

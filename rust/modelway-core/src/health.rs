@@ -119,12 +119,16 @@ impl ModelHealth {
         if !self.breaker.is_late(attempt) {
             if outcome.kind == OutcomeKind::Success {
                 news = self.hold.answer(attempt, now);
-            } else if outcome.kind.holds() {
-                news.extend(self.hold.take(outcome, now));
+            } else if outcome.kind.holds()
+                && let Some(alert) = self.hold.take(outcome, now)
+            {
+                news.push(alert);
             }
         }
         let turn = self.breaker.record(attempt, verdict, policy, now, chance);
-        news.extend(self.turned(turn, outcome.kind, now));
+        if let Some(alert) = self.turned(turn, outcome.kind, now) {
+            news.push(alert);
+        }
         news
     }
 
@@ -206,10 +210,12 @@ impl ModelHealth {
         }
     }
 
-    /// When the first token may be expected, by what was seen, and when that is forgotten.
+    /// After how many whole milliseconds the first token may be expected, by what was seen, and when that is
+    /// forgotten.
     #[must_use]
-    pub fn first_token(&self, now: Millis) -> Option<(f64, Millis)> {
-        self.ttft_ms.value(now).zip(self.ttft_ms.forgotten_at())
+    pub fn first_token(&self, now: Millis) -> Option<(Millis, Millis)> {
+        let expected_ms = self.ttft_ms.value(now)? as Millis;
+        Some((expected_ms, self.ttft_ms.forgotten_at()?))
     }
 
     /// What an observer may know at `now`.

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use crate::ewma::Millis;
-use crate::first_token::{Budgets, exceeds};
+use crate::first_token::Budgets;
 use crate::model_set::ModelIndex;
 use crate::named::named_enum;
 
@@ -19,7 +19,7 @@ pub struct Outlook {
     /// Whether it has failed too often lately.
     pub is_ailing: bool,
     /// When its first token may be expected once it is asked; `None`: nobody knows.
-    pub first_token_ms: Option<f64>,
+    pub first_token_ms: Option<Millis>,
     /// How long a newcomer would wait before that.
     pub wait_ms: Millis,
 }
@@ -50,17 +50,17 @@ named_enum! {
 impl Outlook {
     /// That of a model that is well and free.
     #[must_use]
-    pub const fn fair(first_token_ms: Option<f64>) -> Self {
+    pub const fn fair(first_token_ms: Option<Millis>) -> Self {
         Self { is_available: true, is_ailing: false, first_token_ms, wait_ms: 0 }
     }
 
     /// What speaks against the model for a task with this budget.
     #[must_use]
     pub fn burden(&self, budget_ms: Millis) -> Burden {
-        let first_token_ms = self.first_token_ms.map(|expected_ms| expected_ms + self.wait_ms as f64);
+        let first_token_ms = self.first_token_ms.map(|expected_ms| expected_ms.saturating_add(self.wait_ms));
         Burden {
             is_ailing: self.is_ailing,
-            is_late: exceeds(first_token_ms, budget_ms),
+            is_late: first_token_ms.is_some_and(|expected_ms| expected_ms > budget_ms),
             wait_s: self.wait_ms.div_ceil(1_000),
         }
     }
@@ -118,7 +118,7 @@ mod tests {
 
     #[test]
     fn health_comes_before_the_budget_and_that_before_waiting_which_counts_by_seconds() {
-        let slow = Some(2_500.0);
+        let slow = Some(2_500);
         for (ours, theirs, why) in [
             ((false, None, 0), (false, None, 0), None),
             ((false, None, 0), (false, None, 1), Some(TieBreak::Wait)),
@@ -130,8 +130,8 @@ mod tests {
             ((false, None, 9_000), (false, slow, 0), Some(TieBreak::Budget)),
             ((false, slow, 0), (true, None, 0), Some(TieBreak::Health)),
             ((false, slow, 0), (false, slow, 1), Some(TieBreak::Wait)),
-            ((false, Some(2_000.0), 0), (false, slow, 0), Some(TieBreak::Budget)),
-            ((false, Some(1.0), 1_999), (false, Some(1.0), 2_000), Some(TieBreak::Budget)),
+            ((false, Some(2_000), 0), (false, slow, 0), Some(TieBreak::Budget)),
+            ((false, Some(1), 1_999), (false, Some(1), 2_000), Some(TieBreak::Budget)),
         ] {
             let of = |(is_ailing, first_token_ms, wait_ms)| {
                 let outlook = Outlook { is_ailing, wait_ms, ..Outlook::fair(first_token_ms) };
@@ -143,7 +143,7 @@ mod tests {
 
     #[test]
     fn there_is_none_where_nothing_speaks_against_anybody() {
-        let plain = Outlook::fair(Some(100.0));
+        let plain = Outlook::fair(Some(100));
         assert!(Live::of([plain, Outlook::fair(None)].into_iter(), &BUDGETS).is_none());
         let of = |other| Live::of([plain, other].into_iter(), &BUDGETS).unwrap();
         let live = of(Outlook { is_available: false, ..plain });
@@ -151,7 +151,7 @@ mod tests {
         let live = of(Outlook { wait_ms: 1, ..plain });
         assert_eq!((live.is_available(1), live.burden(1, 2_000).wait_s), (true, 1));
         assert_eq!(live.burden(7, 2_000), Burden::default());
-        let live = of(Outlook::fair(Some(101.0)));
+        let live = of(Outlook::fair(Some(101)));
         assert!(live.burden(1, 100).is_late && !live.burden(1, 2_000).is_late);
     }
 }

@@ -240,7 +240,7 @@ proptest! {
         context_tokens in proptest::option::of(0_u64..250),
         down in proptest::collection::hash_set(0_u16..8, 0..4),
         outlooks in proptest::collection::vec(
-            (any::<bool>(), proptest::option::of(prop_oneof![50.0..150.0, 1_000.0..3_000.0]), 0_u64..3_000), 8
+            (any::<bool>(), proptest::option::of(prop_oneof![50_u64..150, 1_000_u64..3_000]), 0_u64..3_000), 8
         ),
     ) {
         let count = table.models().len();

@@ -83,9 +83,9 @@ struct Model {
     backend: BackendNumber,
     health: ModelHealth,
     /// When its first token comes by its profile, where nothing was seen.
-    usual_first_token_ms: Option<f64>,
+    usual_first_token_ms: Option<Millis>,
     /// When it may be expected, as of the last outcome.
-    first_token_ms: Option<f64>,
+    first_token_ms: Option<Millis>,
 }
 
 #[derive(Debug)]
@@ -136,7 +136,7 @@ impl Roster {
                 self.key_of.insert(place, key);
                 key
             };
-            self.models[key.0].usual_first_token_ms = profile.avg_ttft_ms.map(|ms| ms as f64);
+            self.models[key.0].usual_first_token_ms = profile.avg_ttft_ms;
             self.latest.insert(profile.model_id.clone(), key);
             self.keys.push(key);
         }
@@ -323,8 +323,9 @@ impl Roster {
     }
 
     fn tell(&self, alerts: &mut Alerts, model: ModelKey, news: &[Alert]) {
-        let subject = || Subject::Model(self.id(model.0).to_owned());
-        alerts.extend(news.iter().map(|alert| (subject(), *alert)));
+        for alert in news {
+            alerts.push((Subject::Model(self.id(model.0).to_owned()), *alert));
+        }
     }
 
     /// Changes the health of a model and of its backend.
