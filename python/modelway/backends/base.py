@@ -13,7 +13,10 @@ from typing import Any, Protocol
 from modelway.config.settings import Deadlines
 from modelway.events import BackendEvent
 
-__all__ = ["KNOWN_OPTIONS", "Backend", "ChatCall", "Deadlines", "ServedModel"]
+__all__ = ["KNOWN_OPTIONS", "PROBE_S", "Backend", "ChatCall", "Deadlines", "ServedModel"]
+
+#: How long a probe may take: a server that needs longer to say its version serves nobody well.
+PROBE_S = 2.0
 
 #: Options every backend understands, in OpenAI's spelling (``think``: bool or a level, Ollama's word).
 #: What a protocol cannot express is reported by ``unsupported_options``.
@@ -75,6 +78,14 @@ class Backend(Protocol):
 
     async def served(self) -> list[ServedModel]:
         """What the server has, by requests that cost nothing and load nothing."""
+        ...
+
+    async def probe(self) -> None:
+        """Ask whether the server answers, by one request that costs nothing and loads nothing.
+
+        Raises :class:`modelway.errors.BackendError` where it does not, after ``PROBE_S`` at the latest. Nothing
+        happens where there is no server to be asked.
+        """
         ...
 
     async def aclose(self) -> None:

@@ -62,7 +62,7 @@ def complete(config: Config, answers: Mapping[str, Sequence[ServedModel]]) -> Co
     default = default_backend(config)
     default_name = default.name if default else ""
     implicit = implicit_models(config)
-    told = {(backend, _same_name(served.name)): served for backend, models in answers.items() for served in models}
+    told = {(backend, same_name(served.name)): served for backend, models in answers.items() for served in models}
     models: list[ModelConfig] = []
     found: dict[str, str] = {}
 
@@ -73,12 +73,12 @@ def complete(config: Config, answers: Mapping[str, Sequence[ServedModel]]) -> Co
     # A server's model may be declared twice, with other settings each time, so claims are collected first.
     claimed = set()
     for written in config.models:
-        key = (written.backend or default_name, _same_name(written.name or written.id))
+        key = (written.backend or default_name, same_name(written.name or written.id))
         claimed.add(key)
         facts = _absent_facts(written, told[key]) if key in told else {}
         add(written.model_copy(update=facts), facts)
     for name in implicit:
-        key = (default_name, _same_name(name))
+        key = (default_name, same_name(name))
         claimed.add(key)
         if key in told:
             facts = {"id": name, "backend": default_name, **_facts(told[key])}
@@ -157,6 +157,6 @@ def _capabilities(strengths: tuple[str, ...], served: ServedModel) -> tuple[str,
     return tuple(dict.fromkeys((*implied_capabilities(strengths), *said)))
 
 
-def _same_name(name: str) -> str:
+def same_name(name: str) -> str:
     """Servers compare names without regard to case, and Ollama's ``mistral`` is ``mistral:latest``."""
     return name.lower().removesuffix(":latest")

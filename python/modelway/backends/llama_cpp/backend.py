@@ -97,6 +97,9 @@ class LlamaCppBackend:
     async def served(self) -> list[ServedModel]:
         return [ServedModel(name=model_id) for model_id in self._models]
 
+    async def probe(self) -> None:
+        """No server: the worker of a model is started when the model is asked."""
+
     def workers(self) -> list[WorkerInfo]:
         """The loaded models and their processes."""
         loaded = {model_id: load.result() for model_id, load in self._workers.items() if _succeeded(load)}

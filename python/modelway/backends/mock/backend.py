@@ -57,6 +57,10 @@ class MockBackend:
             for model in self._models
         ]
 
+    async def probe(self) -> None:
+        if self._url is not None:
+            await (await self._started()).probe()
+
     async def aclose(self) -> None:
         if self._client is not None:
             await self._client.aclose()

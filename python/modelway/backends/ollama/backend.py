@@ -13,7 +13,7 @@ from collections.abc import AsyncGenerator, Mapping
 from contextlib import aclosing
 from typing import Any
 
-from modelway.backends.base import ChatCall, Deadlines, ServedModel
+from modelway.backends.base import PROBE_S, ChatCall, Deadlines, ServedModel
 from modelway.backends.ollama.answer import OllamaAnswer
 from modelway.backends.ollama.request import chat_body, left_out
 from modelway.backends.wire.exchange import sent
@@ -90,6 +90,9 @@ class OllamaBackend:
         gate = asyncio.Semaphore(_SHOWN_AT_ONCE)
         return await asyncio.gather(*(self._served(entry, gate) for entry in objects(tags, "models", origin)))
 
+    async def probe(self) -> None:
+        await self._ask("GET", "/api/version", Origin(self.name), timeout_s=PROBE_S)
+
     async def aclose(self) -> None:
         await self._pools.discard(self.name)
 
@@ -133,13 +136,18 @@ class OllamaBackend:
         return with_tag(name).lower() not in {text(entry, "name", origin).lower() for entry in running}
 
     async def _ask(
-        self, method: str, path: str, origin: Origin, body: Mapping[str, Any] | None = None
+        self,
+        method: str,
+        path: str,
+        origin: Origin,
+        body: Mapping[str, Any] | None = None,
+        timeout_s: float = _CONTROL_S,
     ) -> dict[str, Any]:
         fetched = await self._pool().fetch(
             method,
             self._url + path,
             origin,
-            timeout_s=_CONTROL_S,
+            timeout_s=timeout_s,
             body=None if body is None else encode(body, origin),
             headers=_HEADERS,
         )

@@ -8,7 +8,7 @@ from collections.abc import AsyncGenerator, Mapping
 from contextlib import aclosing
 from typing import Any
 
-from modelway.backends.base import ChatCall, Deadlines, ServedModel
+from modelway.backends.base import PROBE_S, ChatCall, Deadlines, ServedModel
 from modelway.backends.openai_compat.answer import OpenAIAnswer
 from modelway.backends.openai_compat.request import Dialect, chat_body, left_out
 from modelway.backends.wire.exchange import sent
@@ -77,16 +77,22 @@ class OpenAICompatBackend:
 
     async def served(self) -> list[ServedModel]:
         origin = Origin(self.name)
-        fetched = await self._pool().fetch(
-            "GET", f"{self._base}/models", origin, timeout_s=_CONTROL_S, headers=self._headers(origin)
-        )
-        if fetched.status != 200:
-            raise refusal(origin, fetched.status, fetched.body, fetched.headers)
-        listed = parse_object(fetched.body, origin)
+        listed = parse_object(await self._list(origin, _CONTROL_S), origin)
         return [_served(entry, origin) for entry in objects(listed, "data", origin)]
+
+    async def probe(self) -> None:
+        await self._list(Origin(self.name), PROBE_S)
 
     async def aclose(self) -> None:
         await self._pools.discard(self._pool_name)
+
+    async def _list(self, origin: Origin, timeout_s: float) -> bytes:
+        fetched = await self._pool().fetch(
+            "GET", f"{self._base}/models", origin, timeout_s=timeout_s, headers=self._headers(origin)
+        )
+        if fetched.status != 200:
+            raise refusal(origin, fetched.status, fetched.body, fetched.headers)
+        return fetched.body
 
     def _headers(self, origin: Origin) -> dict[str, str]:
         headers = {"Content-Type": "application/json"}
