@@ -69,8 +69,8 @@ class AlertBook:
     ) -> list[AvailabilityChanged]:
         """The alerts to be told now.
 
-        ``defaults``: ids of the models that are missed if they are missing. ``untried``: circuits that let a probe
-        pass, so that nobody knows whether the trouble still is.
+        ``defaults``: ids of the models that are missed if they are missing. ``untried``: troubles of which nobody knows
+        whether they still are: a circuit that lets a probe pass, a server that is being asked.
         """
         alerts = []
         for trouble, record in self._records.items():

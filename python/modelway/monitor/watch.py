@@ -16,7 +16,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Protocol
 
 from modelway.discovery import complete
-from modelway.errors import ConfigError
+from modelway.errors import ConfigError, UnknownBackend
 from modelway.monitor.alerts import AlertBook, Trouble
 from modelway.monitor.checks import Seen, listed, presence, probed
 from modelway.monitor.command import AlertCommand
@@ -152,8 +152,7 @@ class Monitor:
         return None if watched is None else watched.reachable
 
     def begin_due(self) -> list[asyncio.Task[None]]:
-        """Tell what is to be told, and begin to ask every backend whose time has come; the checks begun."""
-        self._take_stock()
+        """Begin to ask every backend whose time has come, and tell what is to be told; the checks begun."""
         now = self._now()
         backends = self._router.settings.backends
         on_device = {backend.name: backend for backend in backends if backend.location == "device"}
@@ -167,6 +166,7 @@ class Monitor:
         for check in begun:
             self._checks.add(check)
             check.add_done_callback(self._checks.discard)
+        self._take_stock()
         return begun
 
     async def _run(self) -> None:
@@ -215,7 +215,13 @@ class Monitor:
             self._saw(backend, watched, await listed(asked))
 
     def _is_in_trouble(self, name: str, watched: _Watched) -> bool:
-        return watched.reachable is False or self._router.backend_health(name).state != "closed"
+        return watched.reachable is False or self._circuit_of(name) != "closed"
+
+    def _circuit_of(self, backend: str) -> str:
+        try:
+            return self._router.backend_health(backend).state
+        except UnknownBackend:  # it has no model yet, so nothing was asked of it
+            return "closed"
 
     def _saw(self, backend: ResolvedBackend, watched: _Watched, seen: Seen) -> None:
         """Tell the core, and note whether the backend is in trouble."""
@@ -289,10 +295,7 @@ class Monitor:
     def _look_at_circuits(self) -> None:
         settings = self._router.settings
         now = self._now()
-        states = {
-            Trouble("circuit", backend.name): self._router.backend_health(backend.name).state
-            for backend in settings.backends
-        }
+        states = {Trouble("circuit", backend.name): self._circuit_of(backend.name) for backend in settings.backends}
         for model in settings.models:
             states[Trouble("circuit", model.backend, model.id)] = self._router.health(model.id).state
         for trouble, state in states.items():
@@ -300,6 +303,7 @@ class Monitor:
         for end in self._book.forget_gone(settings, now):
             self._tell(end)
         untried = {trouble for trouble, state in states.items() if state == "half_open"}
+        untried |= {Trouble("unreachable", name) for name, watched in self._watched.items() if watched.is_being_asked}
         for alert in self._book.due(settings, self._defaults(), untried, now):
             self._tell(alert)
 
@@ -324,5 +328,4 @@ class Monitor:
         watched = self._watched.get(backend.name)
         reachable = None if watched is None else watched.reachable
         since_s = None if watched is None or reachable is None else self._now() - watched.since
-        state = self._router.backend_health(backend.name).state
-        return BackendStatus(backend.name, backend.location, state, reachable, since_s)
+        return BackendStatus(backend.name, backend.location, self._circuit_of(backend.name), reachable, since_s)
