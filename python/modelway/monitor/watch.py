@@ -91,6 +91,7 @@ class Monitor:
         self._backends = backends
         self._config = config
         self._completed = config
+        self._completed_with: dict[str, Sequence[ServedModel]] = {}
         self._completed_settings = router.settings
         self._now = now
         self._watched: dict[str, _Watched] = {}
@@ -249,6 +250,9 @@ class Monitor:
         if self._router.settings is not self._completed_settings:
             self._config = None  # somebody else has replaced it, and answers for it from now on
             return
+        if self._answers == self._completed_with:
+            return
+        self._completed_with = dict(self._answers)
         completed = complete(self._config, self._answers)
         if completed == self._completed:
             return
