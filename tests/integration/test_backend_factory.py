@@ -5,11 +5,10 @@ from __future__ import annotations
 import subprocess
 import sys
 from collections.abc import AsyncIterator
-from pathlib import Path
 
 import pytest
 
-from modelway.backends.base import ChatCall, Deadlines, ServedModel
+from modelway.backends.base import ChatCall, Deadlines
 from modelway.backends.factory import make_backend
 from modelway.backends.llama_cpp import LlamaCppBackend
 from modelway.backends.mock import MockModelConfig, MultiModelMockBackend
@@ -20,6 +19,7 @@ from modelway.config.settings import ResolvedBackend, ResolvedModel
 from modelway.errors import BackendError, ConfigError
 from modelway.events import TextDelta
 from modelway.pools import PoolManager
+from modelway.testing import write_tiny_models
 
 URL = "http://127.0.0.1:9"
 
@@ -62,10 +62,17 @@ async def test_what_makes_no_backend_is_named(pools, settings, words):
         make_backend(settings, [], pools, Deadlines())
 
 
-async def test_llama_cpp_lists_the_models_that_have_a_file(pools):
-    models = [ResolvedModel(id="m", backend="a", name="m", path=Path("m.gguf"))]
-    backend = make_backend(ResolvedBackend("a", "llama_cpp"), models, pools, Deadlines())
-    assert await backend.served() == [ServedModel("m")]
+async def test_llama_cpp_lists_the_models_that_have_a_file_and_those_of_its_folder(pools, tmp_path):
+    paths = write_tiny_models(tmp_path / "models", ["tiny-code", "tiny-quick"])
+    models = [
+        ResolvedModel(id="m", backend="a", name="m", path=paths["tiny-quick"]),
+        ResolvedModel(id="gone", backend="a", name="gone", path=tmp_path / "gone.gguf"),
+    ]
+    backend = make_backend(ResolvedBackend("a", "llama_cpp", folder=tmp_path / "models"), models, pools, Deadlines())
+    assert [(model.name, model.path) for model in await backend.served()] == [
+        ("m", paths["tiny-quick"]),
+        ("tiny-code", paths["tiny-code"]),
+    ]
 
 
 def test_each_kind_imports_only_its_own_module():
@@ -114,6 +121,12 @@ async def test_a_dry_run_answers_for_each_model_as_configured(dry):
         assert caught.value.kind == "rejected"
 
 
+async def test_a_dry_run_has_in_memory_what_was_asked(dry):
+    assert await dry.running() == []
+    await text_of(dry, call("code-model"))
+    assert [model.name for model in await dry.running()] == ["code-model:latest"]
+
+
 async def test_a_dry_run_lists_what_is_configured(dry):
     assert {model.name: model.max_context for model in await dry.served()} == {
         "code-model": 64,
@@ -127,5 +140,6 @@ async def test_a_mock_server_of_somebody_else_is_asked_where_it_is(pools):
         backend = MockBackend("dry", [], pools=pools, deadlines=Deadlines(), url=server.url)
         assert await text_of(backend, call("m")) == "from there"
         assert [model.name for model in await backend.served()] == ["m:latest"]
+        assert [model.name for model in await backend.running()] == ["m:latest"]
         await backend.aclose()
         assert server.request_counts == {"m": 1}

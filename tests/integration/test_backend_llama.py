@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from modelway.backends.base import ChatCall, Deadlines, ServedModel
+from modelway.backends.base import ChatCall, Deadlines
 from modelway.backends.llama_cpp import LlamaCppBackend
 from modelway.errors import BackendError
 from modelway.events import ModelLoading
@@ -140,5 +140,7 @@ async def test_a_closed_backend_says_so(backend):
 
 
 async def test_the_configured_models_are_listed_and_no_process_started(backend):
-    assert await backend.served() == [ServedModel(name) for name in ("m", "text", "gone", "dir")]
+    """Those whose files are there; that one of them is no model, the engine says when it is asked."""
+    assert {(model.name, model.quantization) for model in await backend.served()} == {("m", None), ("text", None)}
     assert backend.workers() == []
+    assert await backend.running() == []

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterator
+from dataclasses import replace
 
 import pytest
 
-from modelway.backends.base import ChatCall, Deadlines
+from modelway.backends.base import ChatCall, Deadlines, RunningModel
 from modelway.backends.mock import Fault, FaultKind, MockModelConfig, MultiModelMockBackend
 from modelway.backends.ollama import OllamaBackend
 from modelway.errors import BackendError
@@ -161,6 +162,7 @@ async def test_what_a_server_has_is_completed_model_by_model(server, pools):
     assert set(served) == {"coder:latest", "seer:7b", "far:latest"}
     coder = served["coder:latest"]
     assert (coder.max_context, coder.size_bytes, coder.remote_host) == (4096, 4_000_000_000, None)
+    assert (coder.quantization, coder.parameters, coder.family) == ("Q4_K_M", "7.6B", "llama")
     assert coder.license is not None
     assert coder.license.startswith("MIT License")
     # The list is silent on it; the model's own page is not.
@@ -183,6 +185,54 @@ async def test_a_model_that_is_removed_meanwhile_does_not_spoil_the_list(server,
     served = {model.name: model for model in await backend.served()}
     assert served["seer:7b"].max_context is None
     assert served["coder:latest"].max_context == 4096
+
+
+async def test_what_was_shown_of_a_model_is_asked_again_only_when_it_is_another(server, pools):
+    server.models = dict(MODELS)
+    backend = backend_of(server, pools)
+    first = await backend.served()
+    assert await backend.served() == first
+    # Of the three models the one that is elsewhere is never shown.
+    assert (server.path_counts["/api/tags"], server.path_counts["/api/show"]) == (2, 2)
+    server.models["coder"] = replace(MODELS["coder"], max_context=8192)  # pulled anew
+    server.models["new"] = MockModelConfig()
+    served = {model.name: model for model in await backend.served()}
+    assert (served["coder:latest"].max_context, served["seer:7b"].capabilities) == (8192, first[1].capabilities)
+    assert server.path_counts["/api/show"] == 4
+
+
+async def test_of_models_that_are_gone_nothing_is_kept(server, pools):
+    server.models = dict(MODELS)
+    backend = backend_of(server, pools)
+    await backend.served()
+    del server.models["coder"]
+    await backend.served()
+    server.models["coder"] = MODELS["coder"]
+    await backend.served()
+    assert server.path_counts["/api/show"] == 3
+
+
+async def test_a_page_that_could_not_be_had_is_asked_again(server, pools, monkeypatch):
+    backend = backend_of(server, pools)
+    ask = backend._ask
+
+    async def refusing(method: str, path: str, *rest: object) -> dict[str, object]:
+        if path == "/api/show":
+            raise BackendError("not now", kind="busy")
+        return await ask(method, path, *rest)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(backend, "_ask", refusing)
+        assert {model.license for model in await backend.served()} == {None}
+    served = {model.name: model for model in await backend.served()}
+    assert served["coder:latest"].license is not None
+
+
+async def test_what_is_in_memory(server, pools):
+    backend = backend_of(server, pools)
+    assert await backend.running() == []
+    assert [event async for event in backend.stream(call())]
+    assert await backend.running() == [RunningModel("coder:latest", 4_000_000_000, vram_bytes=0, context=4096)]
 
 
 async def test_a_server_that_is_down_has_nothing_to_list(server, pools):

@@ -69,6 +69,7 @@ async def test_what_a_server_has(server, pools):
     assert await backend_of(server.url, pools).served() == [
         ServedModel("coder", max_context=4096, size_bytes=4_000_000_000)
     ]
+    assert await backend_of(server.url, pools).running() == []
     assert not server.request_history
 
 
@@ -96,27 +97,6 @@ async def page() -> AsyncIterator[dict[str, web.Response]]:
 def url_of(page: dict[str, object]) -> str:
     host, port = page["url"]  # type: ignore[misc]
     return f"http://{host}:{port}"
-
-
-@pytest.mark.parametrize(
-    ("entry", "expected"),
-    [
-        ({"id": "m"}, ServedModel("m")),
-        ({"id": "m", "max_model_len": 32768}, ServedModel("m", max_context=32768)),
-        ({"id": "m", "context_length": 131072}, ServedModel("m", max_context=131072)),
-        (
-            {"id": "m", "meta": {"n_ctx": 4096, "n_ctx_train": 8192, "size": 7}},
-            ServedModel("m", max_context=4096, size_bytes=7),
-        ),
-        (
-            {"id": "m", "meta": None, "architecture": {"input_modalities": ["text", "image"]}},
-            ServedModel("m", capabilities=frozenset({"vision"})),
-        ),
-    ],
-)
-async def test_each_servers_way_to_tell_of_its_models(page, pools, entry, expected):
-    page["answer"] = lambda: web.json_response({"data": [entry]})
-    assert await backend_of(url_of(page), pools).served() == [expected]
 
 
 @pytest.mark.parametrize(

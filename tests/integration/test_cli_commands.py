@@ -128,6 +128,21 @@ def test_models_json_lists_every_model(config) -> None:
     assert listed["tiny-general"]["running"] is None, "no gateway runs"
 
 
+def test_models_tells_what_the_servers_know_of_declared_models(tmp_path) -> None:
+    with models_served() as server:
+        config = write_config(tmp_path, server.url)
+        listed = {model["id"]: model for model in json.loads(run("models", "--json", "--config", config).stdout)}
+        shown = run("models", "--config", config).stdout
+        assert not server.server.request_history
+    code = listed["tiny-code"]
+    assert (code["quantization"], code["parameters"], code["family"]) == ("Q4_K_M", "7.6B", "llama")
+    assert (code["size_bytes"], code["memory_bytes"]) == (4_000_000_000, 4_100_000_000)
+    assert listed["far-away"]["quantization"] is None
+    assert "4.0 GB" in shown
+    assert "4.1 GB" in shown
+    assert "unknown" in next(line for line in shown.splitlines() if line.startswith("far-away"))
+
+
 def test_without_configured_models_those_of_this_device_are_found_and_guesses_are_marked(monkeypatch) -> None:
     with models_served() as server:
         monkeypatch.setenv("OLLAMA_HOST", server.url)

@@ -16,6 +16,7 @@ from modelway.config.sections import ModelConfig
 from modelway.config.settings import resolve
 from modelway.discovery import complete, discover
 from modelway.errors import ConfigError
+from modelway.router import ModelRouter
 
 OLLAMA = frozenset({"completion"})
 TWO = (
@@ -27,7 +28,10 @@ TWO = (
 async def server() -> AsyncIterator[MultiModelMockBackend]:
     models = {
         "qwen2.5-coder:1.5b": MockModelConfig(
-            max_context=32768, capabilities=["completion", "tools"], license_text="Apache License\nVersion 2.0"
+            max_context=32768,
+            capabilities=["completion", "tools"],
+            license_text="Apache License\nVersion 2.0",
+            details={"family": "qwen2", "parameter_size": "1.5B", "quantization_level": "Q8_0"},
         ),
         "llama3.1:8b": MockModelConfig(
             capabilities=["completion", "vision"], license_text="LLAMA 3.1 COMMUNITY LICENSE AGREEMENT"
@@ -71,6 +75,10 @@ async def test_nothing_configured_finds_the_server_at_ollama_host(
         "max_context": 32768,
         "supports_tools": True,
         "license": "apache-2.0",
+        "size_bytes": 4_000_000_000,
+        "family": "qwen2",
+        "parameters": "1.5B",
+        "quantization": "Q8_0",
     }
     assert models["llama3.1:8b"].capabilities == ("TextGeneration", "VisionInput")
     assert models["llama3.1:8b"].supports_tools is False
@@ -154,7 +162,7 @@ async def test_a_backend_declared_further_away_is_not_asked(server: MultiModelMo
     assert (await discover(Config.from_toml(text))).models == ()
 
 
-async def test_engines_without_an_address_have_nobody_to_ask() -> None:
+async def test_a_mock_without_an_address_and_a_file_that_is_gone_add_nothing() -> None:
     text = '[[backends]]\nname = "f"\nkind = "llama_cpp"\n[[backends]]\nname = "m"\nkind = "mock"\n'
     text += '[[models]]\nid = "x"\nbackend = "f"\npath = "missing.gguf"\n'
     config = Config.from_toml(text)
@@ -179,6 +187,7 @@ def test_facts_left_out_are_filled_in() -> None:
             "supports_tools": True,
             "max_context": 8192,
             "license": "mit",
+            "size_bytes": 4_000,
         }
     ]
     sources = completed.describe()["sources"]
@@ -191,9 +200,10 @@ def test_nothing_declared_is_overridden() -> None:
     text = (
         '[[models]]\nid = "m"\nstrengths = []\ncapabilities = ["TextGeneration"]\nmax_context = 1\n'
         'supports_tools = true\nlicense = "mine"\nlocation = "lan"\n'
+        'size_bytes = 1\nparameters = "many"\nquantization = "none"\nfamily = "own"\n'
     )
     config = Config.from_toml(text)
-    served = ServedModel("m", OLLAMA | {"vision"}, 8192, 4_000, "MIT License", None)
+    served = ServedModel("m", OLLAMA | {"vision"}, 8192, 4_000, "MIT License", None, "Q4_0", "7B", "llama")
     assert complete(config, {"ollama": [served]}) == config
 
 
@@ -247,7 +257,32 @@ def test_names_of_found_models(text: str, answers: dict[str, list[str]], ids: li
             assert (model.name, model.backend) == tuple(model.id.split("@"))
 
 
-def test_absurd_facts_are_left_out() -> None:
-    served = [ServedModel("m", max_context=2**40, license="words without meaning")]
-    (model,) = complete(Config(), {"ollama": served}).models
-    assert (model.max_context, model.license) == (None, None)
+@pytest.mark.parametrize("word", ["", " ", "unknown", "Unknown", "Q4\n", "\x1b[31mred", "\u202eQ4", " Q4", "x" * 61])
+def test_absurd_facts_are_left_out(word: str) -> None:
+    told = ServedModel(
+        "m", max_context=2**40, size_bytes=2**60, license="words without meaning", quantization=word, parameters=word,
+        family=word,
+    )  # fmt: skip
+    (model,) = complete(Config(), {"ollama": [told]}).models
+    assert written(model) == {"id": "m", "backend": "ollama", "strengths": ("general",)}
+
+
+def test_what_a_model_is_completes_what_was_left_out() -> None:
+    text = '[[models]]\nid = "m"\nquantization = "mine"\n[defaults]\ncode = "n"\n'
+    told = [ServedModel(name, size_bytes=7, quantization="Q4_0", parameters="7B", family="llama") for name in "mn"]
+    first, second = resolve(complete(Config.from_toml(text), {"ollama": told}), {}).models
+    assert (first.quantization, first.parameters, first.family, first.size_bytes) == ("mine", "7B", "llama", 7)
+    assert (second.quantization, second.parameters, second.family, second.size_bytes) == ("Q4_0", "7B", "llama", 7)
+
+
+def test_the_size_is_guessed_from_where_it_stands() -> None:
+    told = [ServedModel("a", parameters="1.5B"), ServedModel("b:70b", parameters="1.5B"), ServedModel("c")]
+    models = complete(Config(), {"ollama": told}).models
+    assert [model.strengths for model in models] == [("quick",), ("deep",), ("general",)]
+
+
+@pytest.mark.parametrize("name", ["code", "General", "DeepThinking", "embedding"])
+def test_a_found_model_with_the_name_of_a_task_gets_another_id(name: str) -> None:
+    completed = complete(Config(), {"ollama": [ServedModel(name)]})
+    assert [(model.id, model.name) for model in completed.models] == [(f"{name}@ollama", name)]
+    assert list(ModelRouter(completed).profiles) == [f"{name}@ollama"]

@@ -70,7 +70,7 @@ async def test_no_connection_is_opened_to_a_backend_elsewhere(server: MultiModel
     text = config_text(server.url, more=HASTY).replace('name = "local"', 'name = "local"\nlocation = "external"')
     async with Conductor(Config.from_toml(text)) as conductor:
         for _ in range(5):
-            await asyncio.gather(*conductor.monitor.begin_due())
+            await asyncio.gather(*conductor.monitor.begin_due().values())
         assert conductor.monitor.is_reachable("local") is None
     assert server.connections == 0
 

@@ -112,7 +112,7 @@ class Bench:
         """What is due at this moment, to its end, and what that has caused."""
         await asyncio.sleep(0)  # alerts come by the loop
         while checks := self.monitor.begin_due():
-            await asyncio.wait(checks)
+            await asyncio.wait(checks.values())
             await asyncio.sleep(0)
 
     async def rounds(self, until_s: float) -> None:

@@ -254,7 +254,7 @@ async def test_one_server_that_hangs_keeps_no_other_from_being_asked() -> None:
     for seconds in range(0, 120, 30):
         bench.clock = seconds
         checks = bench.monitor.begin_due()
-        await asyncio.wait(checks, return_when=asyncio.FIRST_COMPLETED)
+        await asyncio.wait(checks.values(), return_when=asyncio.FIRST_COMPLETED)
     assert bench.ollama.asked == ["list"]
     assert bench.backends["other"].asked == ["list"] * 4
     await bench.monitor.aclose()

@@ -235,6 +235,13 @@ def test_python(place: Place, block: Block, request: pytest.FixtureRequest) -> N
 
 
 @pytest.mark.parametrize("block", blocks("toml"), ids=lambda block: block.paper)
-def test_toml(block: Block) -> None:
-    config = mw.Config.from_toml(block.text)
+def test_toml(block: Block, tmp_path: Path) -> None:
+    """A folder of model files has those that the listing names."""
+    told = tomllib.loads(block.text)
+    names = [*told.get("defaults", {}).values(), *(model.get("name", "") for model in told.get("models", []))]
+    for folder in [tmp_path / backend["folder"] for backend in told.get("backends", []) if "folder" in backend]:
+        folder.mkdir()
+        for name in names:
+            (folder / f"{name}.gguf").touch()
+    config = mw.Config.from_toml(block.text, tmp_path)
     assert mw.ModelRouter(config).profiles

@@ -8,12 +8,22 @@ from __future__ import annotations
 
 from collections.abc import AsyncGenerator, Mapping, Sequence
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any, Protocol
 
 from modelway.config.settings import Deadlines
 from modelway.events import BackendEvent
 
-__all__ = ["KNOWN_OPTIONS", "PROBE_S", "Backend", "ChatCall", "Deadlines", "ServedModel"]
+__all__ = [
+    "KNOWN_OPTIONS",
+    "PROBE_S",
+    "Backend",
+    "ChatCall",
+    "Deadlines",
+    "RunningModel",
+    "ServedModel",
+    "parameters_label",
+]
 
 #: How long a probe may take: a server that needs longer to say its version serves nobody well.
 PROBE_S = 2.0
@@ -48,7 +58,12 @@ class ChatCall:
 
 @dataclass(frozen=True, slots=True)
 class ServedModel:
-    """What a server says of one of its models; None or empty where it does not say."""
+    """What a server says of one of its models; None or empty where it does not say.
+
+    ``capabilities`` are Ollama's words (completion, tools, vision, thinking, embedding). ``size_bytes`` is the size
+    of its files, ``quantization`` what most weights are stored in (Q4_K_M), ``parameters`` how many there are (7.6B),
+    ``family`` the architecture (llama, qwen2). ``path`` is the file of a model that modelway runs itself.
+    """
 
     name: str
     capabilities: frozenset[str] = frozenset()
@@ -56,6 +71,24 @@ class ServedModel:
     size_bytes: int | None = None
     license: str | None = None
     remote_host: str | None = None
+    quantization: str | None = None
+    parameters: str | None = None
+    family: str | None = None
+    path: Path | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class RunningModel:
+    """A model that a server has in memory; None where it does not say.
+
+    ``size_bytes`` is all the memory it takes, ``vram_bytes`` its share on graphics cards, ``context`` the tokens it
+    was loaded for.
+    """
+
+    name: str
+    size_bytes: int | None = None
+    vram_bytes: int | None = None
+    context: int | None = None
 
 
 class Backend(Protocol):
@@ -80,6 +113,10 @@ class Backend(Protocol):
         """What the server has, by requests that cost nothing and load nothing."""
         ...
 
+    async def running(self) -> list[RunningModel]:
+        """What it has in memory, by one such request; empty where its protocol can't tell."""
+        ...
+
     async def probe(self) -> None:
         """Ask whether the server answers, by one request that costs nothing and loads nothing.
 
@@ -91,3 +128,12 @@ class Backend(Protocol):
     async def aclose(self) -> None:
         """Close connections and end child processes; idempotent."""
         ...
+
+
+def parameters_label(count: int) -> str | None:
+    """So many weights as people write it: 7.6B, 135M; None for what no model has."""
+    for unit, letter in ((10**12, "T"), (10**9, "B"), (10**6, "M"), (10**3, "K")):
+        # Rounded, 999,999,999 are 1.0B and not 1000M.
+        if 0.9995 * unit <= count < 999.5 * unit:
+            return f"{count / unit:.{1 if count < 100 * unit else 0}f}{letter}"
+    return None

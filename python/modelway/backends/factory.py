@@ -26,6 +26,7 @@ def make_backend(
             {model.id: model.path for model in models if model.path is not None},
             pools=pools,
             deadlines=deadlines,
+            folder=settings.folder,
             threads=settings.threads,
             context=settings.context,
             parallel=settings.parallel,

@@ -18,7 +18,10 @@ if TYPE_CHECKING:
     from modelway.config import Config
     from modelway.config.settings import ResolvedModel, Settings
 
-_HEADINGS = ("MODEL", "BACKEND", "WHERE", "STRENGTHS", "CONTEXT", "MEMORY", "LICENCE", "TOOLS")
+_HEADINGS = (
+    "MODEL", "BACKEND", "WHERE", "STRENGTHS", "CONTEXT", "PARAMETERS", "QUANTISATION", "SIZE", "MEMORY", "LICENCE",
+    "TOOLS",
+)  # fmt: skip
 #: What only a gateway that runs can tell.
 _HEADINGS_RUNNING = ("HEALTH", "RUNNING", "WAITING")
 
@@ -85,7 +88,16 @@ def _row(model: ResolvedModel, is_guessed: bool) -> tuple[str, ...]:
         PLACES[model.location],
         " ".join(task + mark for task in model.strengths) or "none given",
         "unknown" if model.max_context is None else str(model.max_context),
-        "unknown" if model.memory_bytes is None else f"{model.memory_bytes / 1e9:.1f} GB",
+        model.parameters or "unknown",
+        model.quantization or "unknown",
+        _bytes(model.size_bytes),
+        _bytes(model.memory_bytes),
         model.license_tier,
         "yes" if model.supports_tools else "no",
     )
+
+
+def _bytes(count: int | None) -> str:
+    if count is None:
+        return "unknown"
+    return f"{count / 1e9:.1f} GB" if count >= 10**9 else f"{count / 1e6:.1f} MB"

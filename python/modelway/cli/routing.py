@@ -1,4 +1,4 @@
-"""The router that a command works with: the configuration, completed by discovery where it names no models."""
+"""The router that a command works with: the configuration, completed by discovery where it does not name all models."""
 
 from __future__ import annotations
 
@@ -12,13 +12,13 @@ if TYPE_CHECKING:
 def open_router(config: Config) -> tuple[Config, ModelRouter]:
     """The configuration in force and a router for it.
 
-    The backends on this device are asked what they have only if ``config`` names no model: aiohttp and
-    asyncio stay unloaded otherwise.
+    The backends on this device are asked what they have only if ``config`` names no model or has a folder of them:
+    aiohttp and asyncio stay unloaded otherwise.
     """
     from modelway.router import ModelRouter
 
     router = ModelRouter(config)
-    if not router.settings.models:
+    if not router.settings.models or any(backend.folder for backend in config.backends):
         import asyncio
 
         from modelway.discovery import discover

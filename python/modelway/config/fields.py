@@ -37,11 +37,16 @@ def _served_task(name: str) -> str:
 
 def _task_or_model(name: str) -> str:
     """A task's short name where ``name`` is a task in any spelling, else ``name``: a model."""
+    return _served_task(name) if is_task(name) else _plain(name)
+
+
+def is_task(name: str) -> bool:
+    """Whether ``name`` is a task in any spelling, which no model may be called."""
     try:
         TaskClass.parse(name)
     except ValueError:
-        return _plain(name)
-    return _served_task(name)
+        return False
+    return True
 
 
 def _plain(name: str) -> str:

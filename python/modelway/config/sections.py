@@ -190,6 +190,9 @@ class BackendConfig(Section):
     """llama_cpp only: context of each of a model's parallel requests in tokens; absent: 4,096."""
     parallel: Annotated[int, Field(ge=1, le=256)] | None = None
     """llama_cpp only: requests that one model answers at once; absent: 1."""
+    folder: Annotated[str, Field(min_length=1)] | None = None
+    """llama_cpp only: a folder, relative to the configuration file; the ``.gguf`` files in it and below are models,
+    each called as its file."""
 
     @field_validator("url")
     @classmethod
@@ -212,9 +215,9 @@ class BackendConfig(Section):
             raise ValueError(f'"{location}" is nearer than the address, which is "{place}"; remove the line')
         return location
 
-    @field_validator("threads", "context", "parallel")
+    @field_validator("threads", "context", "parallel", "folder")
     @classmethod
-    def _llama_cpp_only(cls, value: int | None, info: ValidationInfo) -> int | None:
+    def _llama_cpp_only(cls, value: int | str | None, info: ValidationInfo) -> int | str | None:
         kind = info.data.get("kind", "llama_cpp")
         if kind != "llama_cpp":
             raise ValueError(
@@ -247,7 +250,8 @@ class ModelConfig(Section):
     aliases: OwnNames = ()
     """Other names that requests may use."""
     path: Annotated[str, Field(min_length=1)] | None = None
-    """llama_cpp only: the GGUF file, relative to the configuration file."""
+    """llama_cpp only: the GGUF file, relative to the configuration file; absent: the one in the backend's ``folder``
+    that is called ``name``."""
     strengths: Tasks = ()
     """Tasks it is good at, best first."""
     weaknesses: Tasks = ()
@@ -275,6 +279,14 @@ class ModelConfig(Section):
     """What an answer costs: ``free``, ``low``, ``medium``, ``high``; absent: free here, medium at a provider."""
     license: Annotated[str, Field(min_length=1, max_length=200)] | None = None
     """Its licence by name (``apache-2.0``, ``llama3.1``); absent: what its server says, else unknown."""
+    family: Name | None = None
+    """What it is built like (``llama``, ``qwen2``); absent: what its server says, else unknown."""
+    parameters: Name | None = None
+    """How many weights it has (``7.6B``); absent: what its server says, else unknown."""
+    quantization: Name | None = None
+    """What most of them are stored in (``Q4_K_M``); absent: what its server says, else unknown."""
+    size_bytes: Count | None = None
+    """The size of its files, bytes; absent: what its server says, else unknown."""
     location: Place | None = None
     """May declare a place further away than its backend (a model that a local server hands on), never a nearer one."""
     display_name: Name | None = None

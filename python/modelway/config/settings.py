@@ -59,6 +59,7 @@ class ResolvedBackend:
     threads: int | None = None
     context: int | None = None
     parallel: int | None = None
+    folder: Path | None = None
     limits: Limits = NO_LIMITS
     deadlines: Deadlines = Deadlines()
 
@@ -90,6 +91,10 @@ class ResolvedModel:
     supports_tools: bool = False
     cost_tier: str = "free"
     license_tier: str = "unknown"
+    family: str | None = None
+    parameters: str | None = None
+    quantization: str | None = None
+    size_bytes: int | None = None
     location: Place = "device"
     display_name: str = ""
 
@@ -217,6 +222,7 @@ def _resolve_backend(
         threads=written.threads,
         context=written.context,
         parallel=written.parallel,
+        folder=_file(written.folder, config.base_dir),
         limits=limits_of(written.limits),
         deadlines=Deadlines(
             connect_s=connect_ms / 1000,
@@ -296,6 +302,10 @@ def _resolve_model(
         supports_tools=_or(written.supports_tools, tools),
         cost_tier=written.cost_tier or _usual_cost(location),
         license_tier=tier_of(written.license),
+        family=written.family,
+        parameters=written.parameters,
+        quantization=written.quantization,
+        size_bytes=written.size_bytes,
         location=location,
         display_name=written.display_name or written.id,
     )

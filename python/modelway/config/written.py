@@ -15,6 +15,7 @@ from typing import Annotated, Any
 from pydantic import BaseModel, Field, PrivateAttr, ValidationError
 
 from modelway.config.fields import Defaults, Fallbacks, Section
+from modelway.config.folders import with_named_files
 from modelway.config.limits import AllLimitsConfig, FairnessConfig
 from modelway.config.problems import problems_of, syntax_problem
 from modelway.config.sections import (
@@ -206,7 +207,7 @@ def _parse(text: str, source: Path | None, base_dir: Path) -> Config:
         raise ConfigError(problems_of(error, Config), where) from None
     config._source = source
     config._base_dir = base_dir.absolute()
-    return config
+    return with_named_files(config)
 
 
 def _origins(section: BaseModel, path: str, *, written: bool) -> Iterator[tuple[str, str]]:

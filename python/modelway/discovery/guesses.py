@@ -27,14 +27,15 @@ _QUICK_UP_TO = 3e9
 _DEEP_FROM = 30e9
 
 
-def guess_strengths(name: str, *, thinks: bool = False) -> tuple[str, ...]:
+def guess_strengths(name: str, *, thinks: bool = False, parameters: str | None = None) -> tuple[str, ...]:
     """The tasks (short names) that a model of this name is probably good at, best first; ``general`` if no other.
 
-    ``thinks``: its server says that it can think before it answers.
+    ``thinks``: its server says that it can think before it answers. ``parameters``: how many it says there are
+    (``7.6B``), for names that don't.
     """
     lower = name.lower()
     tasks = [task for pattern, task in _WORDS if pattern.search(lower)]
-    size = _parameters(lower)
+    size = _parameters(lower) or _parameters((parameters or "").lower())
     if thinks or (size is not None and size >= _DEEP_FROM):
         tasks.append("deep")
     if size is not None and size <= _QUICK_UP_TO:

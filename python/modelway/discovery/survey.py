@@ -1,4 +1,4 @@
-"""Asks the backends on this device what they have, and completes the configuration with it.
+"""Asks the backends on this device what they have, reads the heads of model files, and completes the configuration.
 
 Nothing declared is overridden, except that a model its server hands on to another host is never shown nearer
 than it is. Backends elsewhere are not asked: that would already be a connection out of this device.
@@ -16,6 +16,7 @@ from pydantic import ValidationError
 
 from modelway.backends.base import ServedModel
 from modelway.backends.factory import make_backend
+from modelway.config.fields import is_task
 from modelway.config.sections import ModelConfig
 from modelway.config.settings import (
     ResolvedBackend,
@@ -37,24 +38,34 @@ _log = logging.getLogger(__name__)
 _DISCOVERED = "discovered"
 _GUESSED = "guessed"
 
+#: For reading the heads of model files: some 20 ms each, more where the disk is slow or far.
+_FILES_S = 10.0
+#: No name of a family, a size or a quantisation is longer.
+_WORD_CHARS = 60
+
 
 async def discover(config: Config | None = None, *, timeout_s: float = 0.5) -> Config:
     """``config`` (None: the one that ``load_config`` finds) completed with what its backends on this device have.
 
     Models nobody declared are added under the name their server calls them, or ``name@backend`` where two have
     it; facts left out of declared ones are filled in. A backend that does not answer within ``timeout_s`` seconds
-    is left as it is. Loads no model. Raises :class:`ConfigError` for a configuration that can't be used.
+    is left as it is; files are read, if that takes longer. Loads no model. Raises :class:`ConfigError` for a
+    configuration that can't be used.
     """
     config = load_config() if config is None else config
     settings = resolve_config(config)
-    # Without an address modelway runs the engine itself and has nobody to ask.
-    asked = [backend for backend in settings.backends if backend.location == "device" and backend.url is not None]
+    asked = [backend for backend in settings.backends if tells_its_models(backend)]
     pools = PoolManager()
     try:
         answers = await asyncio.gather(*(_ask(backend, settings.models, pools, timeout_s) for backend in asked))
     finally:
         await pools.aclose()
     return complete(config, {backend.name: served for backend, served in zip(asked, answers, strict=True)})
+
+
+def tells_its_models(backend: ResolvedBackend) -> bool:
+    """Whether discovery asks it: one on this device that has a server, or files, and so more than is declared."""
+    return backend.location == "device" and (backend.url is not None or backend.kind == "llama_cpp")
 
 
 def complete(config: Config, answers: Mapping[str, Sequence[ServedModel]]) -> Config:
@@ -73,7 +84,7 @@ def complete(config: Config, answers: Mapping[str, Sequence[ServedModel]]) -> Co
     # A server's model may be declared twice, with other settings each time, so claims are collected first.
     claimed = set()
     for written in config.models:
-        key = (written.backend or default_name, same_name(written.name or written.id))
+        key = (written.backend or default_name, same_name(_name_there(written)))
         claimed.add(key)
         facts = _absent_facts(written, told[key]) if key in told else {}
         add(written.model_copy(update=facts), facts)
@@ -98,7 +109,7 @@ async def _ask(
     own = [model for model in models if model.backend == backend.name]
     client = make_backend(backend, own, pools, backend.deadlines)
     try:
-        async with asyncio.timeout(timeout_s):
+        async with asyncio.timeout(_FILES_S if backend.kind == "llama_cpp" else timeout_s):
             return await client.served()
     except (BackendError, TimeoutError) as error:
         kind = error.kind if isinstance(error, BackendError) else "timeout"
@@ -114,9 +125,10 @@ def _undeclared(served: Mapping[tuple[str, str], ServedModel], taken: set[str]) 
     for (backend, key), model in served.items():
         if "embedding" in model.capabilities and "completion" not in model.capabilities:
             continue  # it answers no chat
-        name = model.name if count[key] == 1 and model.name not in taken else f"{model.name}@{backend}"
+        is_free = count[key] == 1 and model.name not in taken and not is_task(model.name)
+        name = model.name if is_free else f"{model.name}@{backend}"
         if name not in taken:
-            own = {} if name == model.name else {"name": model.name}
+            own = {} if name == model.name or model.path is not None else {"name": model.name}
             yield {"id": name, "backend": backend, **own, **_facts(model)}
 
 
@@ -135,7 +147,8 @@ def _facts(served: ServedModel, strengths: tuple[str, ...] | None = None) -> dic
     ``strengths``: the declared ones; None: guessed.
     """
     if strengths is None:
-        strengths = guess_strengths(served.name, thinks="thinking" in served.capabilities)
+        thinks = "thinking" in served.capabilities
+        strengths = guess_strengths(served.name, thinks=thinks, parameters=served.parameters)
     facts: dict[str, Any] = {"strengths": strengths}
     if served.capabilities:
         facts["capabilities"] = _capabilities(strengths, served)
@@ -148,7 +161,23 @@ def _facts(served: ServedModel, strengths: tuple[str, ...] | None = None) -> dic
         facts["license"] = license_name
     if served.remote_host:
         facts["location"] = "external"
+    if served.path is not None:
+        facts["path"] = str(served.path)
+    if served.size_bytes is not None and served.size_bytes <= 2**53:
+        facts["size_bytes"] = served.size_bytes
+    told = {"family": served.family, "parameters": served.parameters, "quantization": served.quantization}
+    facts.update({key: word for key, word in told.items() if word and _is_word(word)})
     return facts
+
+
+def _is_word(text: str) -> bool:
+    """Whether it can be shown in a column and says something: servers write ``unknown`` too."""
+    return len(text) <= _WORD_CHARS and text.isprintable() and text == text.strip() and text.lower() != "unknown"
+
+
+def _name_there(model: ModelConfig) -> str:
+    """What its server calls it; a file's model is known by our id."""
+    return model.id if model.path is not None else model.name or model.id
 
 
 def _capabilities(strengths: tuple[str, ...], served: ServedModel) -> tuple[str, ...]:

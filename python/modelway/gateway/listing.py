@@ -7,12 +7,15 @@ from __future__ import annotations
 
 import hashlib
 from datetime import datetime
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from modelway.errors import UnknownModel
 from modelway.gateway.asked import model_choice
 from modelway.router import ModelRouter
 from modelway.types import ModelCapability, ModelProfile, TaskClass
+
+if TYPE_CHECKING:
+    from modelway.config.settings import ResolvedModel
 
 #: Embedding is a class of its own, but no model is served for it.
 AUTO_NAMES = ("auto", *(f"auto:{task}" for task in TaskClass.all() if task != TaskClass.Embedding))
@@ -45,8 +48,11 @@ def openai_model(router: ModelRouter, name: str, since: datetime) -> dict[str, A
 
 def ollama_tags(router: ModelRouter, since: datetime) -> dict[str, Any]:
     """The answer to ``GET /api/tags``."""
-    entries = [_ollama_entry(name, None, since) for name in AUTO_NAMES]
-    entries += [_ollama_entry(profile.model_id, profile, since) for profile in _on_device(router)]
+    facts = {model.id: model for model in router.settings.models}
+    entries = [_ollama_entry(name, None, None, since) for name in AUTO_NAMES]
+    entries += [
+        _ollama_entry(profile.model_id, profile, facts.get(profile.model_id), since) for profile in _on_device(router)
+    ]
     return {"models": entries}
 
 
@@ -58,14 +64,16 @@ def _openai_entry(name: str, owner: str, since: datetime) -> dict[str, Any]:
     return {"id": name, "object": "model", "created": int(since.timestamp()), "owned_by": owner}
 
 
-def _ollama_entry(name: str, profile: ModelProfile | None, since: datetime) -> dict[str, Any]:
+def _ollama_entry(
+    name: str, profile: ModelProfile | None, facts: ResolvedModel | None, since: datetime
+) -> dict[str, Any]:
     details: dict[str, Any] = {
         "parent_model": "",
         "format": "",
-        "family": "",
+        "family": (facts and facts.family) or "",
         "families": None,
-        "parameter_size": "",
-        "quantization_level": "",
+        "parameter_size": (facts and facts.parameters) or "",
+        "quantization_level": (facts and facts.quantization) or "",
     }
     capabilities = ["completion"]
     if profile is not None:
@@ -76,7 +84,7 @@ def _ollama_entry(name: str, profile: ModelProfile | None, since: datetime) -> d
         "name": name,
         "model": name,
         "modified_at": since.isoformat().replace("+00:00", "Z"),
-        "size": (profile.memory_bytes if profile else None) or 0,
+        "size": (facts and facts.size_bytes) or (profile and profile.memory_bytes) or 0,
         # Clients cut and compare it without looking, so it must be there: a hash of the name, not of a file.
         "digest": hashlib.sha256(name.encode()).hexdigest(),
         "details": details,

@@ -64,11 +64,12 @@ def presence(
     Servers of OpenAI's protocol may serve what they don't list, so nothing is missing there.
     """
     names = {same_name(model.name) for model in served}
+    files = {model.path for model in served}
     present: list[str] = []
     missing: list[str] = []
     for model in models:
         if model.backend != backend.name or model.location != "device":
             continue
-        called = model.id if backend.kind == "llama_cpp" else model.name
-        (present if same_name(called) in names else missing).append(model.id)
+        is_there = same_name(model.name) in names if model.path is None else model.path in files
+        (present if is_there else missing).append(model.id)
     return present, [] if backend.kind == "openai" else missing

@@ -15,10 +15,10 @@ from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Protocol
 
-from modelway.discovery import complete
+from modelway.discovery.survey import complete, tells_its_models
 from modelway.errors import ConfigError, UnknownBackend
 from modelway.monitor.alerts import AlertBook, Trouble
-from modelway.monitor.checks import Seen, listed, presence, probed
+from modelway.monitor.checks import LIST_S, Seen, listed, presence, probed
 from modelway.monitor.command import AlertCommand
 from modelway.monitor.watchers import Watchers
 
@@ -106,7 +106,8 @@ class Monitor:
         self._crashes: set[tuple[str, str]] = set()
 
     async def start(self) -> None:
-        """Begin to watch. Where it completes the configuration, it waits ``FIRST_LOOK_S`` at most for the answers.
+        """Begin to watch. Where it completes the configuration, it waits ``FIRST_LOOK_S`` at most for what servers say,
+        and for the heads of model files to be read.
 
         What is amiss by then is told in the log, and no command is run for it: whoever starts a program reads that.
         """
@@ -117,7 +118,10 @@ class Monitor:
         first = self.begin_due()
         self._task = asyncio.create_task(self._run())
         if first and self._config is not None:
-            await asyncio.wait(first, timeout=FIRST_LOOK_S)
+            await asyncio.wait(first.values(), timeout=FIRST_LOOK_S)
+            managed = [backend.name for backend in self._router.settings.backends if backend.url is None]
+            if reading := [first[name] for name in managed if name in first]:
+                await asyncio.wait(reading, timeout=LIST_S)
             self._complete()
         self._take_stock()
         self._command = AlertCommand()
@@ -152,19 +156,19 @@ class Monitor:
         watched = self._watched.get(backend)
         return None if watched is None else watched.reachable
 
-    def begin_due(self) -> list[asyncio.Task[None]]:
-        """Begin to ask every backend whose time has come, and tell what is to be told; the checks begun."""
+    def begin_due(self) -> dict[str, asyncio.Task[None]]:
+        """Begin to ask every backend whose time has come, and tell what is to be told; the checks begun, by backend."""
         now = self._now()
         backends = self._router.settings.backends
         on_device = {backend.name: backend for backend in backends if backend.location == "device"}
         self._watched = {name: self._watched.get(name) or _Watched() for name in on_device}
-        begun = []
+        begun: dict[str, asyncio.Task[None]] = {}
         for name, watched in self._watched.items():
             if watched.due <= now and not watched.is_being_asked:
                 watched.due = math.inf
                 watched.is_being_asked = True
-                begun.append(asyncio.create_task(self._check(on_device[name], watched)))
-        for check in begun:
+                begun[name] = asyncio.create_task(self._check(on_device[name], watched))
+        for check in begun.values():
             self._checks.add(check)
             check.add_done_callback(self._checks.discard)
         self._take_stock()
@@ -237,7 +241,7 @@ class Monitor:
         if seen.served is not None:
             watched.listed_at = now
             present, missing = presence(self._router.settings.models, backend, seen.served)
-            if backend.url is not None:
+            if tells_its_models(backend):
                 self._answers[backend.name] = seen.served
         effects = self._router.observe(backend.name, reachable=seen.reachable, present=present, missing=missing)
         self._waiters.apply(effects)

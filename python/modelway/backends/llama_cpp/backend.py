@@ -13,8 +13,10 @@ from contextlib import aclosing
 from pathlib import Path
 from typing import NamedTuple
 
-from modelway.backends.base import ChatCall, Deadlines, ServedModel
+from modelway.backends.base import ChatCall, Deadlines, RunningModel, ServedModel
 from modelway.backends.llama_cpp.child import EngineOptions, LlamaChild
+from modelway.backends.llama_cpp.gguf_header import MAGIC
+from modelway.backends.llama_cpp.library import Library
 from modelway.backends.openai_compat import OpenAICompatBackend
 from modelway.backends.openai_compat.request import left_out
 from modelway.errors import BackendError
@@ -23,7 +25,6 @@ from modelway.origin import Origin
 from modelway.pools import PoolManager
 
 _DEFAULT_CONTEXT = 4096
-_MAGIC = b"GGUF"
 #: A broken connection is seen a moment before the end of the process that caused it.
 _LAST_GASP_S = 0.25
 
@@ -44,9 +45,10 @@ class _Worker(NamedTuple):
 class LlamaCppBackend:
     """Runs the GGUF files ``models`` (by our model id); needs ``modelway[llama]``.
 
-    ``threads`` compute for each model: by default half of the cores, as two models that compute at once,
-    and cores that share a unit, gain nothing from more. ``context``: tokens an answer's window has
-    (default 4096). ``parallel``: answers at once by one model (default 1); further ones wait in its process.
+    ``served`` tells of these files and of those in ``folder``. ``threads`` compute for each model: by default half
+    of the cores, as two models that compute at once, and cores that share a unit, gain nothing from more.
+    ``context``: tokens an answer's window has (default 4096). ``parallel``: answers at once by one model (default
+    1); further ones wait in its process.
     """
 
     def __init__(
@@ -56,6 +58,7 @@ class LlamaCppBackend:
         *,
         pools: PoolManager,
         deadlines: Deadlines,
+        folder: Path | None = None,
         threads: int | None = None,
         context: int | None = None,
         parallel: int | None = None,
@@ -71,6 +74,7 @@ class LlamaCppBackend:
             context=context or _DEFAULT_CONTEXT,
             parallel=parallel or 1,
         )
+        self._library = Library(self._models, folder, self._options.context)
         self._max_connections = max_connections
         #: Loading or loaded; an entry goes when its load fails or its process ends.
         self._workers: dict[str, asyncio.Task[_Worker]] = {}
@@ -95,7 +99,12 @@ class LlamaCppBackend:
             raise
 
     async def served(self) -> list[ServedModel]:
-        return [ServedModel(name=model_id) for model_id in self._models]
+        """Its models, by our ids, whose files are there, and those of its folder."""
+        return await asyncio.to_thread(self._library.served)
+
+    async def running(self) -> list[RunningModel]:
+        """The loaded models; what they take in memory, their processes don't tell."""
+        return [RunningModel(worker.model_id, context=self._options.context) for worker in self.workers()]
 
     async def probe(self) -> None:
         """No server: the worker of a model is started when the model is asked."""
@@ -189,10 +198,10 @@ def _checked_file(path: Path | None, origin: Origin) -> Path:
         raise origin.error("missing", "no file is configured for this model; set its path")
     try:
         with path.open("rb") as file:
-            magic = file.read(len(_MAGIC))
+            magic = file.read(len(MAGIC))
     except OSError as error:
         raise origin.error("missing", f"{path} can't be read ({error.strerror}); correct the path") from None
-    if magic != _MAGIC:
+    if magic != MAGIC:
         raise origin.error("missing", f"{path} is no GGUF file; name one that is")
     return path
 

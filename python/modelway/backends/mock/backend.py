@@ -8,7 +8,7 @@ from contextlib import aclosing
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
-from modelway.backends.base import ChatCall, Deadlines, ServedModel
+from modelway.backends.base import ChatCall, Deadlines, RunningModel, ServedModel
 from modelway.backends.ollama import OllamaBackend
 from modelway.backends.ollama.request import left_out
 from modelway.events import BackendEvent
@@ -56,6 +56,11 @@ class MockBackend:
             ServedModel(model.name, capabilities=frozenset(_capabilities(model)), max_context=model.max_context)
             for model in self._models
         ]
+
+    async def running(self) -> list[RunningModel]:
+        if self._url is None and self._client is None:
+            return []  # nobody has asked for anything yet
+        return await (await self._started()).running()
 
     async def probe(self) -> None:
         if self._url is not None:

@@ -39,7 +39,9 @@ class MockModelConfig:
     ``reply`` may be a function of the request; without one the model says its name. ``ttft_s`` and
     ``per_token_s`` are seconds. ``max_context`` is in tokens, a token being four characters.
     ``capabilities`` are Ollama's words (completion, tools, thinking, vision); without them: completion,
-    and whatever the other fields show. ``remote_host`` marks a cloud model that the server passes on.
+    and whatever the other fields show. ``details`` replaces what discovery is told by default: ``family`` llama,
+    ``parameter_size`` 7.6B, ``quantization_level`` Q4_K_M. ``remote_host`` marks a cloud model that the server
+    passes on.
     ``faults`` are met by the next requests, one each (None: served well), ``standing_fault`` by all after
     them; both can be changed while the server runs.
     """
@@ -51,9 +53,10 @@ class MockModelConfig:
     per_token_s: float = 0.0
     max_context: int = 8192
     capabilities: Sequence[str] | None = None
-    #: Servers before 0.30 leave capabilities out of ``/api/tags``, newer ones list only some.
+    #: Servers before 0.30 leave capabilities and lengths out of ``/api/tags``, newer ones list only some capabilities.
     capabilities_in_tags: bool = True
     size_bytes: int = 4_000_000_000
+    details: Mapping[str, Any] = field(default_factory=dict)
     license_text: str | None = None
     remote_host: str | None = None
     faults: Sequence[Fault | None] = ()

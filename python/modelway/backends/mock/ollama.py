@@ -178,11 +178,12 @@ def tags_entry(name: str, config: MockModelConfig) -> dict[str, Any]:
     entry |= {
         "modified_at": timestamp(time.time_ns()).replace("Z", "+00:00"),
         "size": 0 if host else config.size_bytes,
-        "digest": hashlib.sha256(name.encode()).hexdigest(),
-        "details": _details(),
+        "digest": _digest(name, config),
+        "details": _details(config),
     }
     if config.capabilities_in_tags:
         entry["capabilities"] = config.all_capabilities
+        entry["details"] |= {"context_length": config.max_context, "embedding_length": 4096}
     return entry
 
 
@@ -191,7 +192,7 @@ def show_entry(name: str, config: MockModelConfig) -> dict[str, Any]:
     entry: dict[str, Any] = {
         "modelfile": f"FROM {with_tag(name)}",
         "template": "{{ .Prompt }}",
-        "details": _details(),
+        "details": _details(config),
         "model_info": {
             "general.architecture": "llama",
             "llama.context_length": config.max_context,
@@ -215,15 +216,15 @@ def ps_entry(name: str, config: MockModelConfig, expires_in_s: float) -> dict[st
         "name": with_tag(name),
         "model": with_tag(name),
         "size": config.size_bytes,
-        "digest": hashlib.sha256(name.encode()).hexdigest(),
-        "details": _details(),
+        "digest": _digest(name, config),
+        "details": _details(config),
         "expires_at": timestamp(time.time_ns() + left_ns).replace("Z", "+00:00"),
         "size_vram": 0,
         "context_length": config.max_context,
     }
 
 
-def _details() -> dict[str, Any]:
+def _details(config: MockModelConfig) -> dict[str, Any]:
     return {
         "parent_model": "",
         "format": "gguf",
@@ -231,4 +232,11 @@ def _details() -> dict[str, Any]:
         "families": None,
         "parameter_size": "7.6B",
         "quantization_level": "Q4_K_M",
+        **config.details,
     }
+
+
+def _digest(name: str, config: MockModelConfig) -> str:
+    """Another one for another model, also under the same name."""
+    facts = (name, config.max_context, config.all_capabilities, config.license_text, dict(config.details))
+    return hashlib.sha256(repr(facts).encode()).hexdigest()

@@ -13,12 +13,13 @@ from collections.abc import AsyncGenerator, Mapping
 from contextlib import aclosing
 from typing import Any
 
-from modelway.backends.base import PROBE_S, ChatCall, Deadlines, ServedModel
+from modelway.backends.base import PROBE_S, ChatCall, Deadlines, RunningModel, ServedModel
 from modelway.backends.ollama.answer import OllamaAnswer
+from modelway.backends.ollama.listing import Shown, described, named, running_model, shown_of
 from modelway.backends.ollama.request import chat_body, left_out
 from modelway.backends.wire.exchange import sent
 from modelway.backends.wire.lines import LineFramer
-from modelway.backends.wire.records import count, encode, mapping, objects, parse_object, text
+from modelway.backends.wire.records import encode, objects, parse_object, text
 from modelway.backends.wire.refusals import refusal
 from modelway.errors import BackendError
 from modelway.events import BackendEvent, ModelLoading
@@ -33,17 +34,12 @@ _LOADING_SIGN_S = 1.0
 _CONTROL_S = 5.0
 #: ``/api/show`` requests at once: each reads a file there.
 _SHOWN_AT_ONCE = 8
-#: What is kept of a licence text: its name stands at the top.
-_LICENSE_CHARS = 2_000
 _STREAM_TYPES = ("application/x-ndjson", "application/json")
 _HEADERS = {"Content-Type": "application/json"}
 
 
 class OllamaBackend:
-    """An Ollama server at ``url``, local models only.
-
-    ``ServedModel.capabilities`` are Ollama's own words (completion, tools, vision, thinking, embedding).
-    """
+    """An Ollama server at ``url``, local models only."""
 
     def __init__(self, name: str, url: str, *, pools: PoolManager, deadlines: Deadlines, max_connections: int = 0):
         self.name = name
@@ -53,6 +49,8 @@ class OllamaBackend:
         self._max_connections = max_connections
         self._local_suffix: bool | None = None
         self._asking_version = asyncio.Lock()
+        #: What ``/api/show`` said, by name and digest of the models that were there at the last look.
+        self._shown: dict[tuple[str, str | None], Shown] = {}
 
     def unsupported_options(self, call: ChatCall) -> tuple[str, ...]:
         return left_out(call)
@@ -76,7 +74,7 @@ class OllamaBackend:
         request = sent(self._pool(), origin, self._deadlines, LineFramer(), url=url, body=body, headers=_HEADERS)
         async with request as exchange:
             patience_s = min(_LOADING_SIGN_S, self._deadlines.first_token_s / 2)
-            if not await exchange.answers_within(patience_s) and await self._is_cold(call.model, origin):
+            if not await exchange.answers_within(patience_s) and await self._is_cold(call.model):
                 exchange.allow_load()
                 yield ModelLoading(call.model_id, self.name)
             await exchange.answer(_STREAM_TYPES)
@@ -85,10 +83,19 @@ class OllamaBackend:
                     yield event
 
     async def served(self) -> list[ServedModel]:
-        origin = Origin(self.name)
-        tags = await self._ask("GET", "/api/tags", origin)
+        listed = named(objects(await self._ask("GET", "/api/tags", Origin(self.name)), "models", Origin(self.name)))
         gate = asyncio.Semaphore(_SHOWN_AT_ONCE)
-        return await asyncio.gather(*(self._served(entry, gate) for entry in objects(tags, "models", origin)))
+        shown = await asyncio.gather(*(self._show(entry, gate) for entry in listed))
+        self._shown = {
+            (entry["name"], entry["digest"]): page
+            for entry, page in zip(listed, shown, strict=True)
+            if page is not None and isinstance(entry.get("digest"), str)
+        }
+        return [described(entry, page or Shown()) for entry, page in zip(listed, shown, strict=True)]
+
+    async def running(self) -> list[RunningModel]:
+        origin = Origin(self.name)
+        return list(map(running_model, named(objects(await self._ask("GET", "/api/ps", origin), "models", origin))))
 
     async def probe(self) -> None:
         await self._ask("GET", "/api/version", Origin(self.name), timeout_s=PROBE_S)
@@ -96,27 +103,21 @@ class OllamaBackend:
     async def aclose(self) -> None:
         await self._pools.discard(self.name)
 
-    async def _served(self, entry: dict[str, Any], gate: asyncio.Semaphore) -> ServedModel:
-        """One entry of the list, completed: the list is silent on the context and lists only some abilities."""
-        origin = Origin(self.name)
-        name = text(entry, "name", origin)
-        host = text(entry, "remote_host", origin) or None
-        shown: dict[str, Any] = {}
-        if host is None:
-            try:
-                async with gate:
-                    shown = await self._ask("POST", "/api/show", origin, {"model": name})
-            except BackendError:
-                # Removed since, or unreadable: the list's own facts remain.
-                shown = {}
-        return ServedModel(
-            name=name,
-            capabilities=_words(entry) | _words(shown),
-            max_context=_context_length(shown, origin),
-            size_bytes=count(entry, "size"),
-            license=text(shown, "license", origin)[:_LICENSE_CHARS] or None,
-            remote_host=host or text(shown, "remote_host", origin) or None,
-        )
+    async def _show(self, entry: Mapping[str, Any], gate: asyncio.Semaphore) -> Shown | None:
+        """What the list leaves out: the context, the licence, some abilities. None: not to be had.
+
+        A digest stands for the whole model, so what was shown of it stays true; a model that is elsewhere is not asked.
+        """
+        if entry.get("remote_host"):
+            return None
+        kept = self._shown.get((entry["name"], entry.get("digest")))
+        if kept is not None:
+            return kept
+        try:
+            async with gate:
+                return shown_of(await self._ask("POST", "/api/show", Origin(self.name), {"model": entry["name"]}))
+        except BackendError:  # removed since, or unreadable: the list's own facts remain
+            return None
 
     async def _called(self, name: str, origin: Origin) -> str:
         """The name in the form that never reaches the cloud."""
@@ -127,13 +128,13 @@ class OllamaBackend:
                     self._local_suffix = _numbers(version) >= _LOCAL_SUFFIX_SINCE
         return f"{with_tag(name)}:local" if self._local_suffix else name
 
-    async def _is_cold(self, name: str, origin: Origin) -> bool:
+    async def _is_cold(self, name: str) -> bool:
         """Whether the model is not in memory; a model that is being loaded is not listed yet."""
         try:
-            running = objects(await self._ask("GET", "/api/ps", origin), "models", origin)
+            running = await self.running()
         except BackendError:
             return False
-        return with_tag(name).lower() not in {text(entry, "name", origin).lower() for entry in running}
+        return with_tag(name).lower() not in {model.name.lower() for model in running}
 
     async def _ask(
         self,
@@ -162,16 +163,6 @@ class OllamaBackend:
 def with_tag(name: str) -> str:
     """The name as Ollama lists it: without a tag, ``:latest``."""
     return name if ":" in name.rpartition("/")[2] else f"{name}:latest"
-
-
-def _words(entry: Mapping[str, Any]) -> frozenset[str]:
-    given = entry.get("capabilities")
-    return frozenset(word for word in given if isinstance(word, str)) if isinstance(given, list) else frozenset()
-
-
-def _context_length(shown: Mapping[str, Any], origin: Origin) -> int | None:
-    info = mapping(shown, "model_info", origin)
-    return count(info, f"{info.get('general.architecture')}.context_length")
 
 
 def _numbers(version: str) -> tuple[int, ...]:

@@ -4,16 +4,16 @@ from __future__ import annotations
 
 import os
 import re
-from collections.abc import AsyncGenerator, Mapping
+from collections.abc import AsyncGenerator
 from contextlib import aclosing
-from typing import Any
 
-from modelway.backends.base import PROBE_S, ChatCall, Deadlines, ServedModel
+from modelway.backends.base import PROBE_S, ChatCall, Deadlines, RunningModel, ServedModel
 from modelway.backends.openai_compat.answer import OpenAIAnswer
+from modelway.backends.openai_compat.listing import served_models
 from modelway.backends.openai_compat.request import Dialect, chat_body, left_out
 from modelway.backends.wire.exchange import sent
 from modelway.backends.wire.lines import SseFramer
-from modelway.backends.wire.records import count, encode, mapping, objects, parse_object, text
+from modelway.backends.wire.records import encode, parse_object
 from modelway.backends.wire.refusals import refusal
 from modelway.events import BackendEvent
 from modelway.origin import Origin
@@ -21,17 +21,13 @@ from modelway.pools import ConnectionPool, PoolManager
 
 #: For the list of models.
 _CONTROL_S = 5.0
-#: Where servers tell a model's context: llama.cpp (in ``meta``; the first is what it was started with), vLLM,
-#: OpenRouter and LM Studio.
-_CONTEXT_KEYS = ("n_ctx", "n_ctx_train", "max_model_len", "context_length", "max_context_length")
 
 
 class OpenAICompatBackend:
     """A server at ``url``, given with or without its version path (``/v1``).
 
     The key is read from the environment variable ``api_key_env`` at each request, or is ``api_key``, for
-    servers that modelway itself started. ``ServedModel.capabilities`` holds "vision" where the server
-    tells that a model takes images, else nothing: these servers don't say more.
+    servers that modelway itself started.
     """
 
     def __init__(
@@ -77,8 +73,10 @@ class OpenAICompatBackend:
 
     async def served(self) -> list[ServedModel]:
         origin = Origin(self.name)
-        listed = parse_object(await self._list(origin, _CONTROL_S), origin)
-        return [_served(entry, origin) for entry in objects(listed, "data", origin)]
+        return served_models(parse_object(await self._list(origin, _CONTROL_S), origin), origin)
+
+    async def running(self) -> list[RunningModel]:
+        return []
 
     async def probe(self) -> None:
         await self._list(Origin(self.name), PROBE_S)
@@ -114,16 +112,3 @@ class OpenAICompatBackend:
             connect_s=self._deadlines.connect_s,
             keep_alive=self._keep_alive,
         )
-
-
-def _served(entry: dict[str, Any], origin: Origin) -> ServedModel:
-    meta = mapping(entry, "meta", origin)
-    places: tuple[Mapping[str, Any], ...] = (meta, entry)
-    contexts = (count(place, key) for place in places for key in _CONTEXT_KEYS)
-    modalities = mapping(entry, "architecture", origin).get("input_modalities")
-    return ServedModel(
-        name=text(entry, "id", origin),
-        capabilities=frozenset({"vision"} if isinstance(modalities, list) and "image" in modalities else ()),
-        max_context=next((context for context in contexts if context), None),
-        size_bytes=count(meta, "size"),
-    )

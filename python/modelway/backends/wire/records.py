@@ -74,3 +74,21 @@ def count(record: Mapping[str, Any], key: str) -> int | None:
     """A number of something, None where there is no such number: metrics never fail an answer."""
     value = record.get(key)
     return value if type(value) is int and value >= 0 else None
+
+
+def told(record: Mapping[str, Any], key: str) -> str | None:
+    """A text in what a server tells of itself; None where there is none: one odd field must not hide the rest."""
+    value = record.get(key)
+    return value if isinstance(value, str) and value else None
+
+
+def part(record: Mapping[str, Any], key: str) -> Mapping[str, Any]:
+    """An object in what a server tells of itself; empty where there is none."""
+    value = record.get(key)
+    return value if isinstance(value, dict) else {}
+
+
+def words(record: Mapping[str, Any], key: str) -> list[str]:
+    """The texts of a list in what a server tells of itself; empty where there is none."""
+    value = record.get(key)
+    return [word for word in value if isinstance(word, str)] if isinstance(value, list) else []

@@ -1,0 +1,78 @@
+"""What an Ollama server tells of its models, in ``/api/tags``, ``/api/show`` and ``/api/ps``.
+
+The three overlap and each leaves something out, older servers more than newer ones. A field that is absent, null or
+of another type is unknown: one odd model must not hide the others.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from modelway.backends.base import RunningModel, ServedModel
+from modelway.backends.wire.records import count, part, told, words
+
+#: What is kept of a licence text: its name stands at the top.
+_LICENSE_CHARS = 2_000
+
+
+@dataclass(frozen=True, slots=True)
+class Shown:
+    """What of ``/api/show`` is worth keeping: it may send megabytes."""
+
+    capabilities: frozenset[str] = frozenset()
+    max_context: int | None = None
+    license: str | None = None
+    remote_host: str | None = None
+    quantization: str | None = None
+    parameters: str | None = None
+    family: str | None = None
+
+
+def named(entries: Iterable[dict[str, Any]]) -> list[dict[str, Any]]:
+    """Those entries of a list that have a name; nobody can ask for the others."""
+    return [entry for entry in entries if told(entry, "name")]
+
+
+def shown_of(page: Mapping[str, Any]) -> Shown:
+    """An answer of ``/api/show``."""
+    details, info = part(page, "details"), part(page, "model_info")
+    architecture = told(info, "general.architecture")
+    return Shown(
+        capabilities=frozenset(words(page, "capabilities")),
+        max_context=count(info, f"{architecture}.context_length") or None,
+        license=(told(page, "license") or "")[:_LICENSE_CHARS] or None,
+        remote_host=told(page, "remote_host"),
+        quantization=told(details, "quantization_level"),
+        parameters=told(details, "parameter_size"),
+        family=told(details, "family") or architecture,
+    )
+
+
+def described(entry: Mapping[str, Any], shown: Shown) -> ServedModel:
+    """An entry of ``/api/tags``, completed by what was shown of that model."""
+    details = part(entry, "details")
+    host = told(entry, "remote_host") or shown.remote_host
+    return ServedModel(
+        name=entry["name"],
+        capabilities=frozenset(words(entry, "capabilities")) | shown.capabilities,
+        max_context=shown.max_context or count(details, "context_length") or None,
+        # A model that is elsewhere has no files here: its size is given as 0 or that of a stub.
+        size_bytes=None if host else count(entry, "size") or None,
+        license=shown.license,
+        remote_host=host,
+        quantization=told(details, "quantization_level") or shown.quantization,
+        parameters=told(details, "parameter_size") or shown.parameters,
+        family=told(details, "family") or shown.family,
+    )
+
+
+def running_model(entry: Mapping[str, Any]) -> RunningModel:
+    """An entry of ``/api/ps``."""
+    return RunningModel(
+        name=entry["name"],
+        size_bytes=count(entry, "size"),
+        vram_bytes=count(entry, "size_vram"),
+        context=count(entry, "context_length") or None,
+    )
