@@ -6,7 +6,7 @@ import asyncio
 import time
 
 import pytest
-from availability_kit import own_tasks, until, until_reachable
+from availability_kit import own_tasks, silent_server, until, until_reachable
 from conductor_kit import CODE, OpenConductor, asked, collect, config_text, replies
 
 from modelway.backends.mock import MultiModelMockBackend
@@ -123,17 +123,12 @@ async def test_entering_finds_what_is_there_and_closing_leaves_no_task(server: M
 
 
 async def test_a_server_that_does_not_answer_keeps_nobody_from_entering_for_long() -> None:
-    async def silent(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        await reader.read()
-        writer.close()
-
-    server = await asyncio.start_server(silent, "127.0.0.1", 0)
-    port = server.sockets[0].getsockname()[1]
-    config = Config.from_toml(f'[[backends]]\nname = "local"\nkind = "ollama"\nurl = "http://127.0.0.1:{port}"\n')
-    started = time.monotonic()
-    async with server, Conductor(config):
-        assert time.monotonic() - started < 2.0
-    assert time.monotonic() - started < 3.0, "nor from leaving"
+    async with silent_server() as url:
+        config = Config.from_toml(f'[[backends]]\nname = "local"\nkind = "ollama"\nurl = "{url}"\n')
+        started = time.monotonic()
+        async with Conductor(config):
+            assert time.monotonic() - started < 2.0
+        assert time.monotonic() - started < 3.0, "nor from leaving"
 
 
 async def test_who_is_cancelled_while_entering_leaves_nothing_behind(server: MultiModelMockBackend) -> None:

@@ -39,18 +39,21 @@ class FakeBackend:
     """Answers, refuses, breaks or hangs as it is told, and notes what it was asked."""
 
     def __init__(self) -> None:
-        self.models = ["big", "coder", "spare"]
+        self.has("big", "coder", "spare")
         self.fails_with: Exception | None = None
         self.hangs = False
         self.asked: list[str] = []
         self.was_asked = asyncio.Event()
+
+    def has(self, *names: str) -> None:
+        self.served_models = [ServedModel(name) for name in names]
 
     async def probe(self) -> None:
         await self._answer("probe")
 
     async def served(self) -> list[ServedModel]:
         await self._answer("list")
-        return [ServedModel(name) for name in self.models]
+        return self.served_models
 
     async def _answer(self, what: str) -> None:
         self.asked.append(what)

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import asyncio
 import logging
+from pathlib import Path
 
 import pytest
 from monitor_kit import TWO_MODELS, Bench
 
-from modelway.backends.base import PROBE_S
+from modelway.backends.base import PROBE_S, ServedModel
 from modelway.config import Config
 from modelway.config.sections import HealthConfig
 from modelway.errors import BackendError
@@ -111,10 +112,10 @@ async def test_a_refusal_of_a_sound_server_is_an_answer(error: Exception, reacha
 
 async def test_a_missing_model_is_set_aside_and_is_back_with_the_next_list() -> None:
     bench = Bench()
-    bench.ollama.models = ["big:latest", "SPARE"]
+    bench.ollama.has("big:latest", "SPARE")
     await bench.round()
     assert [bench.router.health(model).held for model in ("big", "coder", "spare")] == [None, "missing", None]
-    bench.ollama.models.append("coder")
+    bench.ollama.has("big:latest", "SPARE", "coder")
     await bench.rounds(until_s=30.0)
     assert bench.router.health("coder").held is None
     assert bench.told == [("missing", "coder", False, 0.0), ("missing", "coder", True, 30.0)]
@@ -122,7 +123,7 @@ async def test_a_missing_model_is_set_aside_and_is_back_with_the_next_list() -> 
 
 async def test_what_is_missing_and_no_default_is_no_alert() -> None:
     bench = Bench()
-    bench.ollama.models = ["big", "coder"]
+    bench.ollama.has("big", "coder")
     await bench.rounds(until_s=200.0)
     assert bench.router.health("spare").held == "missing"
     assert bench.told == []
@@ -131,9 +132,30 @@ async def test_what_is_missing_and_no_default_is_no_alert() -> None:
 async def test_servers_of_openais_protocol_may_have_what_they_do_not_list() -> None:
     text = TWO_MODELS.replace('kind = "ollama"', 'kind = "openai"').replace("id =", 'backend = "ollama"\nid =')
     bench = Bench(text)
-    bench.ollama.models = []
+    bench.ollama.has()
     await bench.round()
     assert bench.router.health("coder").held is None
+
+
+async def test_a_model_file_that_is_gone_is_missing_whatever_it_is_called() -> None:
+    bench = Bench("""
+        [defaults]
+        general = "own-name"
+        [[backends]]
+        name = "files"
+        kind = "llama_cpp"
+        [[models]]
+        id = "own-name"
+        backend = "files"
+        path = "/models/x.gguf"
+        [[models]]
+        id = "gone"
+        backend = "files"
+        path = "/models/gone.gguf"
+    """)
+    bench.backends["files"].served_models = [ServedModel("x", path=Path("/models/x.gguf"))]
+    await bench.round()
+    assert [bench.router.health(model).held for model in ("own-name", "gone")] == [None, "missing"]
 
 
 async def test_m15_a_server_away_for_a_minute_is_one_alert_and_one_end() -> None:
@@ -276,10 +298,10 @@ async def test_closing_leaves_no_task_whatever_hangs() -> None:
 
 async def test_the_configuration_is_completed_as_the_server_changes() -> None:
     bench = Bench('[[backends]]\nname = "ollama"\nkind = "ollama"\nurl = "http://127.0.0.1:9"\n', owns_config=True)
-    bench.ollama.models = ["one"]
+    bench.ollama.has("one")
     await bench.monitor.start()
     assert list(bench.router.profiles) == ["one"]
-    bench.ollama.models = ["one", "two"]
+    bench.ollama.has("one", "two")
     bench.clock = 30.0
     await bench.round()
     assert list(bench.router.profiles) == ["one", "two"]
@@ -298,7 +320,7 @@ async def test_whoever_replaces_the_configuration_answers_for_it() -> None:
     await bench.monitor.start()
     mine = Config.from_toml(TWO_MODELS)
     bench.router.replace_config(mine)
-    bench.ollama.models.append("new")
+    bench.ollama.has("big", "coder", "spare", "new")
     bench.clock = 30.0
     await bench.round()
     assert list(bench.router.profiles) == ["big", "coder", "spare"]
@@ -307,14 +329,14 @@ async def test_whoever_replaces_the_configuration_answers_for_it() -> None:
 
 async def test_a_router_of_others_is_left_as_it_is() -> None:
     bench = Bench()
-    bench.ollama.models.append("new")
+    bench.ollama.has("big", "coder", "spare", "new")
     await bench.rounds(until_s=60.0)
     assert list(bench.router.profiles) == ["big", "coder", "spare"]
 
 
 async def test_troubles_of_what_is_configured_no_more_are_over() -> None:
     bench = Bench()
-    bench.ollama.models = ["big", "spare"]
+    bench.ollama.has("big", "spare")
     await bench.round()
     assert bench.told == [("missing", "coder", False, 0.0)]
     bench.clock = 10.0
@@ -326,11 +348,11 @@ async def test_troubles_of_what_is_configured_no_more_are_over() -> None:
 async def test_a_watcher_gets_what_is_in_force_first() -> None:
     bench = Bench()
     del bench.monitor._watchers.publish  # the real one
-    bench.ollama.models = ["big", "spare"]
+    bench.ollama.has("big", "spare")
     await bench.round()
     watcher = bench.monitor.watch()
     assert (await anext(watcher)).model == "coder"
-    bench.ollama.models = ["big", "coder", "spare"]
+    bench.ollama.has("big", "coder", "spare")
     await bench.rounds(until_s=30.0)
     end = await anext(watcher)
     assert (end.model, end.is_over, end.announce()) == ("coder", True, "coder is on ollama again, after 30 seconds.")
