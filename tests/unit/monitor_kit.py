@@ -42,6 +42,7 @@ class FakeBackend:
         self.has("big", "coder", "spare")
         self.fails_with: Exception | None = None
         self.hangs = False
+        self.turns = 0  # of the loop, before it answers
         self.asked: list[str] = []
         self.was_asked = asyncio.Event()
 
@@ -60,6 +61,8 @@ class FakeBackend:
         self.was_asked.set()
         if self.hangs:
             await asyncio.Event().wait()
+        for _ in range(self.turns):
+            await asyncio.sleep(0)
         if self.fails_with is not None:
             raise self.fails_with
 
@@ -121,7 +124,7 @@ class Bench:
     async def rounds(self, until_s: float) -> None:
         """All rounds up to this time."""
         await self.round()
-        while (next_s := self.clock + (self.monitor._pause_s() or 0.0)) <= until_s:
+        while (next_s := self.clock + self.monitor._pause_s()) <= until_s:
             self.clock = next_s
             await self.round()
         self.clock = until_s

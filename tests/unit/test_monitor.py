@@ -315,6 +315,21 @@ async def test_the_configuration_is_completed_as_the_server_changes() -> None:
     await bench.monitor.aclose()
 
 
+async def test_entering_waits_for_the_heads_of_files_and_not_for_servers(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("modelway.monitor.watch.FIRST_LOOK_S", 0.0)
+    bench = Bench(
+        '[[backends]]\nname = "files"\nkind = "llama_cpp"\n'
+        '[[backends]]\nname = "ollama"\nkind = "ollama"\nurl = "http://127.0.0.1:9"\n',
+        owns_config=True,
+    )
+    bench.ollama.hangs = True
+    bench.backends["files"].served_models = [ServedModel("one", path=Path("/models/one.gguf"))]
+    bench.backends["files"].turns = 20
+    await bench.monitor.start()
+    assert list(bench.router.profiles) == ["one"]
+    await bench.monitor.aclose()
+
+
 async def test_whoever_replaces_the_configuration_answers_for_it() -> None:
     bench = Bench(owns_config=True)
     await bench.monitor.start()

@@ -10,22 +10,22 @@ import asyncio
 import logging
 import math
 import time
-from collections.abc import Awaitable, Callable, Iterable, Sequence
+from collections.abc import Awaitable, Callable, Iterable
 from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Protocol
 
-from modelway.discovery.survey import complete, tells_its_models
-from modelway.errors import ConfigError, UnknownBackend
+from modelway.errors import UnknownBackend
 from modelway.monitor.alerts import AlertBook, Trouble
 from modelway.monitor.checks import LIST_S, Seen, listed, presence, probed
 from modelway.monitor.command import AlertCommand
+from modelway.monitor.completion import Completion
 from modelway.monitor.watchers import Watchers
 
 if TYPE_CHECKING:
     from collections.abc import AsyncGenerator
 
-    from modelway.backends.base import Backend, ServedModel
+    from modelway.backends.base import Backend
     from modelway.config import Config
     from modelway.config.settings import ResolvedBackend
     from modelway.events import AvailabilityChanged
@@ -89,13 +89,9 @@ class Monitor:
         self._router = router
         self._waiters = waiters
         self._backends = backends
-        self._config = config
-        self._completed = config
-        self._completed_with: dict[str, Sequence[ServedModel]] = {}
-        self._completed_settings = router.settings
+        self._completion = Completion(router, config)
         self._now = now
         self._watched: dict[str, _Watched] = {}
-        self._answers: dict[str, Sequence[ServedModel]] = {}
         self._book = AlertBook()
         self._watchers = Watchers()
         self._command: AlertCommand | None = None
@@ -117,12 +113,12 @@ class Monitor:
         self._waiters.listen(self._hear)
         first = self.begin_due()
         self._task = asyncio.create_task(self._run())
-        if first and self._config is not None:
+        if first and self._completion.is_ours:
             await asyncio.wait(first.values(), timeout=FIRST_LOOK_S)
             managed = [backend.name for backend in self._router.settings.backends if backend.url is None]
             if reading := [first[name] for name in managed if name in first]:
                 await asyncio.wait(reading, timeout=LIST_S)
-            self._complete()
+            self._completion.put_in_force()
         self._take_stock()
         self._command = AlertCommand()
 
@@ -145,7 +141,7 @@ class Monitor:
     @property
     def config(self) -> Config | None:
         """The configuration as the servers' answers complete it; None where the router's is left alone."""
-        return self._completed
+        return self._completion.config
 
     def status(self) -> list[BackendStatus]:
         """Every backend of the configuration, in its order."""
@@ -184,7 +180,7 @@ class Monitor:
             except TimeoutError:
                 pass  # something is due
 
-    def _pause_s(self) -> float | None:
+    def _pause_s(self) -> float:
         """Until the next check or alert is due. Circuits change with time alone, so nothing is left for long."""
         now = self._now()
         settings = self._router.settings
@@ -205,7 +201,7 @@ class Monitor:
             watched.is_being_asked = False
             self._woken.set()
         if not any(other.is_being_asked for other in self._watched.values()):
-            self._complete()
+            self._completion.put_in_force()
 
     async def _ask(self, backend: ResolvedBackend, watched: _Watched) -> None:
         async with await self._backends() as backends:
@@ -241,31 +237,10 @@ class Monitor:
         if seen.served is not None:
             watched.listed_at = now
             present, missing = presence(self._router.settings.models, backend, seen.served)
-            if tells_its_models(backend):
-                self._answers[backend.name] = seen.served
+            self._completion.note(backend, seen.served)
         effects = self._router.observe(backend.name, reachable=seen.reachable, present=present, missing=missing)
         self._waiters.apply(effects)
         self._note_trouble(Trouble("unreachable", backend.name), is_on=not seen.reachable)
-
-    def _complete(self) -> None:
-        """Put the configuration in force as the servers' answers complete it, where they say something new."""
-        if self._config is None:
-            return
-        if self._router.settings is not self._completed_settings:
-            self._config = None  # somebody else has replaced it, and answers for it from now on
-            return
-        if self._answers == self._completed_with:
-            return
-        self._completed_with = dict(self._answers)
-        completed = complete(self._config, self._answers)
-        if completed == self._completed:
-            return
-        self._completed = completed
-        try:
-            self._router.replace_config(completed)
-        except ConfigError as error:
-            _log.warning("what the servers say can't be used: %s", error)
-        self._completed_settings = self._router.settings
 
     def _hear(self, effects: Effects) -> None:
         """On any thread. By the loop in every case: nothing that goes wrong here is to reach who caused it."""
