@@ -212,6 +212,22 @@ async def test_of_models_that_are_gone_nothing_is_kept(server, pools):
     assert server.path_counts["/api/show"] == 3
 
 
+@pytest.mark.parametrize("digest", [None, "", 7, ["unhashable"]])
+async def test_without_a_digest_nothing_is_kept(server, pools, monkeypatch, digest):
+    backend = backend_of(server, pools)
+    ask = backend._ask
+
+    async def without_digest(method: str, path: str, *rest: object) -> dict[str, object]:
+        answer = await ask(method, path, *rest)
+        for entry in answer.get("models", []):
+            entry["digest"] = digest
+        return answer
+
+    monkeypatch.setattr(backend, "_ask", without_digest)
+    assert await backend.served() == await backend.served()
+    assert server.path_counts["/api/show"] == 4
+
+
 async def test_a_page_that_could_not_be_had_is_asked_again(server, pools, monkeypatch):
     backend = backend_of(server, pools)
     ask = backend._ask

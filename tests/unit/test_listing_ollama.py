@@ -75,7 +75,10 @@ def test_odd_pages(page: dict[str, Any], shown: Shown) -> None:
         ({"details": {"context_length": 0}}, Shown(), {}),
         ({"capabilities": ["vision"]}, Shown(frozenset({"tools"})), {"capabilities": frozenset({"vision", "tools"})}),
         ({"capabilities": None, "details": None, "size": None}, Shown(), {}),
-        ({"capabilities": {}, "details": [], "size": "5", "remote_host": 5}, Shown(), {}),
+        ({"capabilities": {}, "details": [], "size": "5", "remote_host": ""}, Shown(), {}),
+        # Whatever it says about another place is believed.
+        ({"size": 5, "remote_host": 5}, Shown(), {"remote_host": "elsewhere"}),
+        ({"size": 5, "remote_model": "m"}, Shown(), {"remote_host": "elsewhere"}),
         ({"size": -1}, Shown(), {}),
         ({"size": 384, "remote_host": "https://ollama.com", "remote_model": "m"}, Shown(),
          {"remote_host": "https://ollama.com"}),

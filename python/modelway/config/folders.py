@@ -109,9 +109,9 @@ def with_named_files(config: Config) -> Config:
         raise ConfigError(problems, str(config.source or ""))
     declared = {name for model in models for name in (model.id, *model.aliases)}
     for name in dict.fromkeys(_names_used(config)):
-        backend = next((backend for backend, files in folders.items() if name in files), None)
-        if backend is not None and name not in declared and not is_task(name):
-            keys = {"id": name, "backend": backend, "path": str(folders[backend][name])}
+        owner = next((owner for owner, files in folders.items() if name in files), None)
+        if owner is not None and name not in declared and not is_task(name):
+            keys = {"id": name, "backend": owner, "path": str(folders[owner][name])}
             try:
                 model = ModelConfig.model_validate(keys)
             except ValidationError:  # "auto" in a chain, say, which is no model whatever the files are called

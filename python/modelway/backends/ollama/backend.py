@@ -15,11 +15,11 @@ from typing import Any
 
 from modelway.backends.base import PROBE_S, ChatCall, Deadlines, RunningModel, ServedModel
 from modelway.backends.ollama.answer import OllamaAnswer
-from modelway.backends.ollama.listing import Shown, described, named, running_model, shown_of
+from modelway.backends.ollama.listing import Shown, described, named, remote_host, running_model, shown_of
 from modelway.backends.ollama.request import chat_body, left_out
 from modelway.backends.wire.exchange import sent
 from modelway.backends.wire.lines import LineFramer
-from modelway.backends.wire.records import encode, objects, parse_object, text
+from modelway.backends.wire.records import encode, objects, parse_object, text, told
 from modelway.backends.wire.refusals import refusal
 from modelway.errors import BackendError
 from modelway.events import BackendEvent, ModelLoading
@@ -50,7 +50,7 @@ class OllamaBackend:
         self._local_suffix: bool | None = None
         self._asking_version = asyncio.Lock()
         #: What ``/api/show`` said, by name and digest of the models that were there at the last look.
-        self._shown: dict[tuple[str, str | None], Shown] = {}
+        self._shown: dict[tuple[str, str], Shown] = {}
 
     def unsupported_options(self, call: ChatCall) -> tuple[str, ...]:
         return left_out(call)
@@ -83,13 +83,14 @@ class OllamaBackend:
                     yield event
 
     async def served(self) -> list[ServedModel]:
-        listed = named(objects(await self._ask("GET", "/api/tags", Origin(self.name)), "models", Origin(self.name)))
+        origin = Origin(self.name)
+        listed = named(objects(await self._ask("GET", "/api/tags", origin), "models", origin))
         gate = asyncio.Semaphore(_SHOWN_AT_ONCE)
         shown = await asyncio.gather(*(self._show(entry, gate) for entry in listed))
         self._shown = {
-            (entry["name"], entry["digest"]): page
+            (entry["name"], digest): page
             for entry, page in zip(listed, shown, strict=True)
-            if page is not None and isinstance(entry.get("digest"), str)
+            if page is not None and (digest := told(entry, "digest"))
         }
         return [described(entry, page or Shown()) for entry, page in zip(listed, shown, strict=True)]
 
@@ -108,9 +109,9 @@ class OllamaBackend:
 
         A digest stands for the whole model, so what was shown of it stays true; a model that is elsewhere is not asked.
         """
-        if entry.get("remote_host"):
+        if remote_host(entry):
             return None
-        kept = self._shown.get((entry["name"], entry.get("digest")))
+        kept = self._shown.get((entry["name"], told(entry, "digest") or ""))
         if kept is not None:
             return kept
         try:

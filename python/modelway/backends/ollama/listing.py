@@ -43,7 +43,7 @@ def shown_of(page: Mapping[str, Any]) -> Shown:
         capabilities=frozenset(words(page, "capabilities")),
         max_context=count(info, f"{architecture}.context_length") or None,
         license=(told(page, "license") or "")[:_LICENSE_CHARS] or None,
-        remote_host=told(page, "remote_host"),
+        remote_host=remote_host(page),
         quantization=told(details, "quantization_level"),
         parameters=told(details, "parameter_size"),
         family=told(details, "family") or architecture,
@@ -53,7 +53,7 @@ def shown_of(page: Mapping[str, Any]) -> Shown:
 def described(entry: Mapping[str, Any], shown: Shown) -> ServedModel:
     """An entry of ``/api/tags``, completed by what was shown of that model."""
     details = part(entry, "details")
-    host = told(entry, "remote_host") or shown.remote_host
+    host = remote_host(entry) or shown.remote_host
     return ServedModel(
         name=entry["name"],
         capabilities=frozenset(words(entry, "capabilities")) | shown.capabilities,
@@ -66,6 +66,13 @@ def described(entry: Mapping[str, Any], shown: Shown) -> ServedModel:
         parameters=told(details, "parameter_size") or shown.parameters,
         family=told(details, "family") or shown.family,
     )
+
+
+def remote_host(record: Mapping[str, Any]) -> str | None:
+    """Where the model really is; None: here. The one fact that is not unknown when it is odd: prompts would leave."""
+    if record.get("remote_host") or record.get("remote_model"):
+        return told(record, "remote_host") or "elsewhere"
+    return None
 
 
 def running_model(entry: Mapping[str, Any]) -> RunningModel:
