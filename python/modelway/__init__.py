@@ -23,8 +23,8 @@ _HOMES = {
     "modelway.conductor": "Conductor Reply RequestRecord",
     "modelway.discovery": "discover",
     "modelway.events": (
-        "ConductorMessage Degraded Failed FallingBack Finished ModelLoading ModelSelected Queued TextDelta "
-        "ThinkingDelta ToolCallDelta Usage"
+        "AvailabilityChanged ConductorMessage Degraded Failed FallingBack Finished ModelLoading ModelSelected Queued "
+        "TextDelta ThinkingDelta ToolCallDelta Usage"
     ),
     "modelway.errors": (
         "Attempt BackendError ConfigError ConfigProblem ContextTooLong InvalidRequest ModelwayError NoModelAvailable "

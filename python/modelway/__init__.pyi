@@ -19,6 +19,7 @@ from modelway.errors import (
     UnknownModel,
 )
 from modelway.events import (
+    AvailabilityChanged,
     ConductorMessage,
     Degraded,
     Failed,
@@ -54,6 +55,7 @@ from modelway.waiters import FairQueue, RateLimiter, WeightedSemaphore
 __version__: str
 __all__ = [
     "Attempt",
+    "AvailabilityChanged",
     "BackendError",
     "Classification",
     "Conductor",

@@ -186,6 +186,26 @@ class Failed:
         return self.message
 
 
+@dataclass(frozen=True, slots=True)
+class AvailabilityChanged:
+    """A model or a backend is in trouble that lasts, or is out of it; no part of any request.
+
+    ``what``: ``unreachable`` (the server does not answer), ``circuit`` (requests failed, and are kept away),
+    ``missing`` (the server does not have a default's model), ``unauthorized`` (it refuses the key). ``model`` is None
+    where it is the whole backend. Each trouble is told once, and its end once; ``lasted_s`` is how long it has lasted.
+    """
+
+    model: str | None
+    backend: str
+    what: str
+    is_over: bool
+    lasted_s: float
+    message: str
+
+    def announce(self) -> str:
+        return self.message
+
+
 ToolCall = dict[str, Any]
 ConductorMessage = (
     ModelSelected

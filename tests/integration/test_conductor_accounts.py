@@ -8,7 +8,7 @@ from collections.abc import AsyncGenerator, Callable, Sequence
 import pytest
 from conductor_kit import CODE, BookkeepingRouter, OpenConductor, config_text
 
-from modelway.backends.base import ChatCall
+from modelway.backends.base import ChatCall, ServedModel
 from modelway.conductor import Conductor
 from modelway.config import Config
 from modelway.errors import BackendError, ModelwayError, NoModelAvailable, StreamInterrupted
@@ -62,6 +62,12 @@ class ScriptedBackend:
                     yield step
         finally:
             self.running -= 1
+
+    async def served(self) -> list[ServedModel]:
+        return [ServedModel(name) for name in self.scripts]
+
+    async def probe(self) -> None:
+        pass
 
     async def aclose(self) -> None:
         self.closed += 1
@@ -344,11 +350,6 @@ async def test_history_is_bounded(scripted, monkeypatch):
 
 
 async def test_a_configuration_without_models_is_completed_by_discovery(monkeypatch):
-    async def discover(config: Config) -> Config:
-        assert not config.models
-        return Config.from_toml('[defaults]\ngeneral = "found"\n')
-
-    monkeypatch.setattr("modelway.discovery.discover", discover)
     monkeypatch.setattr(
         "modelway.conductor.lineup.make_backend", lambda *_: ScriptedBackend({"found": [TextDelta("hi"), DONE]})
     )

@@ -141,7 +141,8 @@ async def test_a_probe_that_is_cancelled_frees_its_place() -> None:
 async def test_a_circuit_that_opens_meanwhile_lets_nobody_through() -> None:
     heard = []
     router = limited("a", max_concurrent=1, failures_to_open=1)
-    waiters = Waiters(router, heard.append)
+    waiters = Waiters(router)
+    waiters.listen(heard.append)
     with waiters.admit("a") as first, waiters.admit("a") as second:
         first.finish(FAILED)
         with pytest.raises(mw.NoModelAvailable, match="left alone"):
@@ -150,6 +151,10 @@ async def test_a_circuit_that_opens_meanwhile_lets_nobody_through() -> None:
     assert [(alert.model, alert.what, alert.is_over) for effects in heard for alert in effects.alerts] == [
         ("a", "circuit", False)
     ]
+    waiters.unlisten(heard.append)
+    router.record_outcome("a", OK)
+    waiters.apply(router.observe("ollama", reachable=True, missing=["a"]))
+    assert len(heard) == 1, "who has stopped listening hears nothing"
 
 
 async def test_a_rate_lets_go_on_in_time_without_anybody_asking() -> None:

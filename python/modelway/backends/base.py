@@ -14,7 +14,19 @@ from typing import Any, Protocol
 from modelway.config.settings import Deadlines
 from modelway.events import BackendEvent
 
-__all__ = ["KNOWN_OPTIONS", "Backend", "ChatCall", "Deadlines", "RunningModel", "ServedModel", "parameters_label"]
+__all__ = [
+    "KNOWN_OPTIONS",
+    "PROBE_S",
+    "Backend",
+    "ChatCall",
+    "Deadlines",
+    "RunningModel",
+    "ServedModel",
+    "parameters_label",
+]
+
+#: How long a probe may take: a server that needs longer to say its version serves nobody well.
+PROBE_S = 2.0
 
 #: Options every backend understands, in OpenAI's spelling (``think``: bool or a level, Ollama's word).
 #: What a protocol cannot express is reported by ``unsupported_options``.
@@ -103,6 +115,14 @@ class Backend(Protocol):
 
     async def running(self) -> list[RunningModel]:
         """What it has in memory, by one such request; empty where its protocol can't tell."""
+        ...
+
+    async def probe(self) -> None:
+        """Ask whether the server answers, by one request that costs nothing and loads nothing.
+
+        Raises :class:`modelway.errors.BackendError` where it does not, after ``PROBE_S`` at the latest. Nothing
+        happens where there is no server to be asked.
+        """
         ...
 
     async def aclose(self) -> None:

@@ -17,7 +17,7 @@ from modelway.cli.evaluate import evaluate
 from modelway.cli.exits import FAILED, INTERRUPTED, WRONG_USE
 from modelway.cli.models import models
 from modelway.cli.options import common_options
-from modelway.cli.output import note
+from modelway.cli.output import note, show_log
 from modelway.cli.route import route
 from modelway.cli.serve import serve
 from modelway.cli.train import train
@@ -70,6 +70,7 @@ def cli() -> None:
 
     Reads a prompt, decides which model serves it, says why, and falls back visibly when a model fails.
     """
+    show_log()
 
 
 for command in (route, ask, chat, serve, models, config, evaluate, train):

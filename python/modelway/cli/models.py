@@ -16,7 +16,7 @@ from modelway.events import PLACES
 
 if TYPE_CHECKING:
     from modelway.config import Config
-    from modelway.config.settings import ResolvedModel
+    from modelway.config.settings import ResolvedModel, Settings
 
 _HEADINGS = (
     "MODEL", "BACKEND", "WHERE", "STRENGTHS", "CONTEXT", "PARAMETERS", "QUANTISATION", "SIZE", "MEMORY", "LICENCE",
@@ -34,10 +34,10 @@ def models(common: Common) -> None:
 
     Its health, and how many requests run and wait, stand there while a gateway (modelway serve) runs.
     """
-    from modelway.cli.routing import open_router
+    import asyncio
 
-    config, router = open_router(common.load_config(), asks_servers=True)
-    listed = router.settings.models
+    config, settings = asyncio.run(_as_the_servers_say(common.load_config()))
+    listed = settings.models
     guessed = models_with_guessed_strengths(config)
     running = models_of_gateway(config) if listed else {}
     if common.json:
@@ -52,6 +52,14 @@ def models(common: Common) -> None:
             note("A strength with ? is guessed from the model's name; [[models]] in the configuration says it surely.")
     else:
         note("No models: the configuration names none and no backend on this device has any. Is Ollama running?")
+
+
+async def _as_the_servers_say(written: Config) -> tuple[Config, Settings]:
+    """The configuration completed, and what it means; that a default's model is missing is told on the way."""
+    from modelway.conductor import Conductor
+
+    async with Conductor(written) as conductor:
+        return conductor.monitor.config or written, conductor.settings
 
 
 def models_with_guessed_strengths(config: Config) -> set[str]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import logging
 from collections.abc import Sequence
 
 import click
@@ -13,6 +14,21 @@ from modelway.cli.clean import clean
 def note(text: str) -> None:
     """One line for people on stderr; it may hold names and words that a server sent."""
     click.echo(clean(text), err=True)
+
+
+class NoteHandler(logging.Handler):
+    """What modelway logs, as notes."""
+
+    def emit(self, record: logging.LogRecord) -> None:
+        note(self.format(record))
+
+
+def show_log() -> None:
+    """Warnings of modelway as notes, and what its monitor has to tell: alerts, and that they are over."""
+    logger = logging.getLogger("modelway")
+    if not any(isinstance(handler, NoteHandler) for handler in logger.handlers):
+        logger.addHandler(NoteHandler())
+    logging.getLogger("modelway.monitor").setLevel(logging.INFO)
 
 
 def print_json(document: object, *, pretty: bool = True) -> None:

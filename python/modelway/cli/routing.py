@@ -9,16 +9,16 @@ if TYPE_CHECKING:
     from modelway.router import ModelRouter
 
 
-def open_router(config: Config, *, asks_servers: bool = False) -> tuple[Config, ModelRouter]:
+def open_router(config: Config) -> tuple[Config, ModelRouter]:
     """The configuration in force and a router for it.
 
-    Without ``asks_servers`` the backends on this device are asked what they have only if ``config`` names no model or
-    has a folder of them: aiohttp and asyncio stay unloaded otherwise.
+    The backends on this device are asked what they have only if ``config`` names no model or has a folder of them:
+    aiohttp and asyncio stay unloaded otherwise.
     """
     from modelway.router import ModelRouter
 
     router = ModelRouter(config)
-    if asks_servers or not router.settings.models or any(backend.folder for backend in config.backends):
+    if not router.settings.models or any(backend.folder for backend in config.backends):
         import asyncio
 
         from modelway.discovery import discover

@@ -32,6 +32,7 @@ from modelway.errors import (
     StreamInterrupted,
 )
 from modelway.events import (
+    AvailabilityChanged,
     BackendEvent,
     ConductorMessage,
     Degraded,
@@ -40,6 +41,7 @@ from modelway.events import (
     ModelSelected,
 )
 from modelway.explain import rejection_sentence
+from modelway.monitor import Monitor
 from modelway.router import ModelRouter
 from modelway.types import RoutingDecision, RoutingRequest, SelectionReason, TaskClass
 from modelway.waiters import Waiters
@@ -81,10 +83,11 @@ class _Run:
 class Conductor:
     """Answers prompts with the models of a configuration; belongs to one event loop.
 
-    ``config`` None is the one that ``load_config`` finds; ``async with`` completes one without models by
-    discovery. With ``router`` the conductor works on that router as it is, which others may share, and
-    ``config`` is not read. ``aclose()`` ends child processes and connections. ``history`` holds what became
-    of the last 1,000 requests.
+    ``config`` None is the one that ``load_config`` finds; ``async with`` completes it with what the backends on
+    this device say they have, within half a second, and keeps it so. With ``router`` the conductor works on that
+    router as it is, which others may share, and ``config`` is not read. ``aclose()`` ends child processes and
+    connections. ``history`` holds what became of the last 1,000 requests. ``monitor`` looks after the backends
+    between ``async with`` and ``aclose()``.
     """
 
     def __init__(self, config: Config | None = None, *, router: ModelRouter | None = None) -> None:
@@ -97,6 +100,7 @@ class Conductor:
         self._waiters: Waiters = vars(router).setdefault("waiters", Waiters(router))
         self.history: deque[RequestRecord] = deque(maxlen=HISTORY_LENGTH)
         self._lineups: list[Lineup] = []  # the last one is in force; those before it are still in use
+        self.monitor = Monitor(router, self._waiters, self._lineup_in_force, self._own_config)
         self._closed = False
 
     @property
@@ -105,10 +109,11 @@ class Conductor:
         return self.router.settings
 
     async def __aenter__(self) -> Self:
-        if self._own_config is not None and not self.settings.models:
-            from modelway.discovery import discover
-
-            self.router.replace_config(await discover(self._own_config))
+        try:
+            await self.monitor.start()
+        except BaseException:
+            await self.aclose()
+            raise
         return self
 
     async def __aexit__(self, *_: object) -> None:
@@ -117,12 +122,20 @@ class Conductor:
     async def aclose(self) -> None:
         """Break off what still runs, close connections, end child processes; idempotent."""
         self._closed = True
+        await self.monitor.aclose()
         for lineup in self._lineups:
             await lineup.aclose()
 
     def pool_stats(self) -> list[PoolStats]:
         """What became of the connections to each backend in use, and what they do now."""
         return self._lineups[-1].pool_stats() if self._lineups else []
+
+    def watch(self) -> AsyncGenerator[AvailabilityChanged, None]:
+        """The alerts in force, then each as it comes, until the conductor is closed.
+
+        Nothing comes before ``async with`` has begun. Of a watcher that does not read, the oldest are left out.
+        """
+        return self.monitor.watch()
 
     async def complete(self, prompt_or_messages: Prompt, **fields: Unpack[ChatFields]) -> Reply:
         """The whole answer. Arguments and errors are those of :meth:`stream`."""

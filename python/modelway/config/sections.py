@@ -14,6 +14,7 @@ from pydantic import Field, ValidationInfo, field_validator
 
 from modelway.config.fields import (
     Capabilities,
+    Command,
     Cost,
     Count,
     EnvironmentVariable,
@@ -148,6 +149,15 @@ class HealthConfig(Section):
     failed; so an outage does not multiply the load on what still works."""
     retries_per_s: Annotated[int, Field(ge=0, le=1_000_000)] = 10
     """So many second attempts a second are allowed to each backend besides: of few requests a share is nothing."""
+    check_ms: Milliseconds = 30_000
+    """How often a backend on this device that works is asked for its models, milliseconds."""
+    recheck_ms: Milliseconds = 2_500
+    """How often one in trouble is asked whether it answers, milliseconds: what has recovered is used soon."""
+    alert_after_ms: Milliseconds = 60_000
+    """How long a failure must last to be worth an alert, milliseconds: shorter ones are what fallbacks are for."""
+    alert_command: Command = ()
+    """A program to run for each alert, as in ``["notify-send", "modelway"]``: the sentence is its last argument, the
+    alert as JSON its standard input. No shell reads it."""
 
     @field_validator("max_backoff_ms")
     @classmethod

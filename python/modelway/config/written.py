@@ -71,7 +71,7 @@ class Config(Section):
     backends: Backends = (BackendConfig(name="ollama", kind="ollama"),)
     """Servers and engines; absent: Ollama at its usual address."""
     models: Models = ()
-    """Models; none: discovery asks the backends on this device what they have."""
+    """Models; discovery adds those that the backends on this device have."""
 
     _source: Path | None = PrivateAttr(default=None)
     _base_dir: Path = PrivateAttr(default_factory=Path.cwd)

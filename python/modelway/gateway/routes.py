@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -13,11 +14,13 @@ from aiohttp import web
 import modelway
 from modelway.conductor import Conductor
 from modelway.gateway import guard, ollama, ollama_lines, openai
+from modelway.gateway.alerts import stream_alerts
 from modelway.gateway.asked import Asked
 from modelway.gateway.body import MAX_BYTES, read_json
 from modelway.gateway.facts import Facts
 from modelway.gateway.listing import ollama_tags, openai_model, openai_models
 from modelway.gateway.problems import problem_of
+from modelway.gateway.ready import ready_document
 from modelway.gateway.relay import Framing, relay
 from modelway.gateway.status import status_document
 
@@ -25,6 +28,8 @@ Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
 
 CONDUCTOR = web.AppKey("conductor", Conductor)
 STARTED = web.AppKey("started", datetime)
+#: Set when the gateway stops: streams that never end by themselves end then.
+STOPPING = web.AppKey("stopping", asyncio.Event)
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,6 +45,8 @@ def make_app(conductor: Conductor) -> web.Application:
     app = web.Application(middlewares=[_shape_errors, _guard], client_max_size=MAX_BYTES)
     app[CONDUCTOR] = conductor
     app[STARTED] = datetime.now(UTC)
+    app[STOPPING] = asyncio.Event()
+    app.on_shutdown.append(_stop_streams)
     app.add_routes(
         [
             web.get("/", _greet),
@@ -51,10 +58,16 @@ def make_app(conductor: Conductor) -> web.Application:
             web.post("/api/generate", _inference(Dialect(ollama.parse_generate, ollama_lines.GenerateLines))),
             web.get("/api/tags", _ollama_tags),
             web.get("/api/version", _ollama_version),
+            web.get("/ready", _ready),
             web.get("/modelway/status", _status),
+            web.get("/modelway/events", _events),
         ]
     )
     return app
+
+
+async def _stop_streams(app: web.Application) -> None:
+    app[STOPPING].set()
 
 
 @web.middleware
@@ -126,7 +139,16 @@ async def _health(_: web.Request) -> web.Response:
 
 
 async def _status(request: web.Request) -> web.Response:
-    return _json(status_document(request.app[CONDUCTOR].router))
+    return _json(status_document(request.app[CONDUCTOR]))
+
+
+async def _ready(request: web.Request) -> web.Response:
+    document = ready_document(request.app[CONDUCTOR])
+    return _json(document, 200 if document["ready"] else 503)
+
+
+async def _events(request: web.Request) -> web.StreamResponse:
+    return await stream_alerts(request, request.app[CONDUCTOR], request.app[STOPPING])
 
 
 async def _openai_models(request: web.Request) -> web.Response:

@@ -1,15 +1,24 @@
-"""``GET /modelway/status``: each limit in force, and for each model its health and who waits for it."""
+"""``GET /modelway/status``: what is in force, and how backends, connections and models do."""
 
 from __future__ import annotations
 
-from typing import Any
+from dataclasses import asdict
+from typing import TYPE_CHECKING, Any
 
-from modelway.router import ModelRouter
+if TYPE_CHECKING:
+    from modelway.conductor import Conductor
+    from modelway.router import ModelRouter
 
 
-def status_document(router: ModelRouter) -> dict[str, Any]:
+def status_document(conductor: Conductor) -> dict[str, Any]:
     """What is in force and how busy everything is, now."""
-    return {"limits": router.limits_in_force(), "models": [_model(router, model) for model in router.profiles]}
+    router = conductor.router
+    return {
+        "limits": router.limits_in_force(),
+        "backends": [asdict(backend) for backend in conductor.monitor.status()],
+        "pools": [asdict(pool) for pool in conductor.pool_stats()],
+        "models": [_model(router, model) for model in router.profiles],
+    }
 
 
 def _model(router: ModelRouter, model: str) -> dict[str, Any]:

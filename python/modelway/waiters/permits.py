@@ -22,8 +22,8 @@ class Waiters:
     """Whoever waits for one router's admission, on any number of event loops and threads.
 
     One router has one ``Waiters``: who calls ``router.admit``, ``finish``, ``cancel`` or ``tick`` beside it must hand
-    their effects to :meth:`apply`. ``listener`` is called with effects that hold alerts or evicted models, on whatever
-    thread caused them; it must not raise.
+    their effects to :meth:`apply`. Listeners are called with effects that hold alerts or evicted models, on whatever
+    thread caused them; they must not raise.
 
     >>> waiters = Waiters(router)                                     # doctest: +SKIP
     >>> with waiters.admit("phi3:mini", "ann", tokens=800) as permit:  # doctest: +SKIP
@@ -32,9 +32,9 @@ class Waiters:
     ...     permit.finish(RequestOutcome(True), tokens=912)
     """
 
-    def __init__(self, router: CoreRouter, listener: Callable[[Effects], None] | None = None) -> None:
+    def __init__(self, router: CoreRouter) -> None:
         self.router = router
-        self._listener = listener
+        self._listeners: tuple[Callable[[Effects], None], ...] = ()
         self._wakes = Wakes()
         self._alarms: dict[asyncio.AbstractEventLoop, _Alarm] = {}
         self._lock = threading.RLock()  # a permit may be dropped, and so cancelled, at any line
@@ -85,9 +85,19 @@ class Waiters:
                     self._wakes.forget(ticket)
             for ticket, error in effects.refused:
                 self._wakes.wake((ticket,), error)
-            if self._listener is not None and (effects.alerts or effects.evicted):
-                self._listener(effects)
+            if effects.alerts or effects.evicted:
+                for listener in self._listeners:
+                    listener(effects)
         self._arm()
+
+    def listen(self, listener: Callable[[Effects], None]) -> None:
+        with self._lock:
+            self._listeners = (*self._listeners, listener)
+
+    def unlisten(self, listener: Callable[[Effects], None]) -> None:
+        """Nothing happens where it does not listen."""
+        with self._lock:
+            self._listeners = tuple(other for other in self._listeners if other != listener)
 
     def tick(self) -> None:
         """Let those go on who waited for time to pass. Called by itself in time; after a change of limits at once."""

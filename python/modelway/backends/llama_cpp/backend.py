@@ -108,6 +108,9 @@ class LlamaCppBackend:
         """The loaded models; what they take in memory, their processes don't tell."""
         return [RunningModel(worker.model_id, context=self._options.context) for worker in self.workers()]
 
+    async def probe(self) -> None:
+        """No server: the worker of a model is started when the model is asked."""
+
     def workers(self) -> list[WorkerInfo]:
         """The loaded models and their processes."""
         loaded = {model_id: load.result() for model_id, load in self._workers.items() if _succeeded(load)}

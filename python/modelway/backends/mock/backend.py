@@ -64,6 +64,10 @@ class MockBackend:
             return []  # nobody has asked for anything yet
         return await (await self._started()).running()
 
+    async def probe(self) -> None:
+        if self._url is not None:
+            await (await self._started()).probe()
+
     async def aclose(self) -> None:
         if self._client is not None:
             await self._client.aclose()

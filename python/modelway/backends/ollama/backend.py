@@ -13,7 +13,7 @@ from collections.abc import AsyncGenerator, Mapping
 from contextlib import aclosing
 from typing import Any
 
-from modelway.backends.base import ChatCall, Deadlines, RunningModel, ServedModel
+from modelway.backends.base import PROBE_S, ChatCall, Deadlines, RunningModel, ServedModel
 from modelway.backends.ollama.answer import OllamaAnswer
 from modelway.backends.ollama.listing import Shown, described, named, remote_host, running_model, shown_of
 from modelway.backends.ollama.request import chat_body, left_out
@@ -105,6 +105,9 @@ class OllamaBackend:
         origin = Origin(self.name)
         return list(map(running_model, named(objects(await self._ask("GET", "/api/ps", origin), "models", origin))))
 
+    async def probe(self) -> None:
+        await self._ask("GET", "/api/version", Origin(self.name), timeout_s=PROBE_S)
+
     async def aclose(self) -> None:
         await self._pool.aclose()
 
@@ -142,13 +145,18 @@ class OllamaBackend:
         return with_tag(name).lower() not in {model.name.lower() for model in running}
 
     async def _ask(
-        self, method: str, path: str, origin: Origin, body: Mapping[str, Any] | None = None
+        self,
+        method: str,
+        path: str,
+        origin: Origin,
+        body: Mapping[str, Any] | None = None,
+        timeout_s: float = _CONTROL_S,
     ) -> dict[str, Any]:
         fetched = await self._pool.fetch(
             method,
             self._url + path,
             origin,
-            timeout_s=_CONTROL_S,
+            timeout_s=timeout_s,
             body=None if body is None else encode(body, origin),
             headers=_HEADERS,
         )

@@ -7,7 +7,7 @@ import re
 from collections.abc import AsyncGenerator
 from contextlib import aclosing
 
-from modelway.backends.base import ChatCall, Deadlines, RunningModel, ServedModel
+from modelway.backends.base import PROBE_S, ChatCall, Deadlines, RunningModel, ServedModel
 from modelway.backends.openai_compat.answer import OpenAIAnswer
 from modelway.backends.openai_compat.listing import served_models
 from modelway.backends.openai_compat.request import Dialect, chat_body, left_out
@@ -69,18 +69,24 @@ class OpenAICompatBackend:
 
     async def served(self) -> list[ServedModel]:
         origin = Origin(self.name)
-        fetched = await self._pool.fetch(
-            "GET", f"{self._base}/models", origin, timeout_s=_CONTROL_S, headers=self._headers(origin)
-        )
-        if fetched.status != 200:
-            raise refusal(origin, fetched.status, fetched.body, fetched.headers)
-        return served_models(parse_object(fetched.body, origin), origin)
+        return served_models(parse_object(await self._list(origin, _CONTROL_S), origin), origin)
 
     async def running(self) -> list[RunningModel]:
         return []
 
+    async def probe(self) -> None:
+        await self._list(Origin(self.name), PROBE_S)
+
     async def aclose(self) -> None:
         await self._pool.aclose()
+
+    async def _list(self, origin: Origin, timeout_s: float) -> bytes:
+        fetched = await self._pool.fetch(
+            "GET", f"{self._base}/models", origin, timeout_s=timeout_s, headers=self._headers(origin)
+        )
+        if fetched.status != 200:
+            raise refusal(origin, fetched.status, fetched.body, fetched.headers)
+        return fetched.body
 
     def _headers(self, origin: Origin) -> dict[str, str]:
         headers = {"Content-Type": "application/json"}
