@@ -1,6 +1,9 @@
 //! Models and backends by name, for the router's whole life: a swap of the table finds them again, with their
 //! health and with what they have used.
 
+mod observe;
+mod slow;
+
 use std::collections::HashMap;
 use std::sync::Arc;
 
@@ -38,16 +41,7 @@ pub enum Subject {
     Backend(String),
 }
 
-/// What an active check of a backend saw, without asking any model.
-#[derive(Clone, Debug, Default)]
-pub struct Sighting {
-    /// Whether it answered.
-    pub is_reachable: bool,
-    /// Ids of models that it has.
-    pub present: Vec<String>,
-    /// Ids of models that it does not have.
-    pub missing: Vec<String>,
-}
+pub use observe::Sighting;
 
 /// What somebody should be told; nearly always nothing.
 pub type Alerts = SmallVec<[(Subject, Alert); 1]>;
@@ -96,15 +90,6 @@ struct Backend {
     is_unreachable: bool,
 }
 
-impl Model {
-    /// Says anew when its first token may be expected, and returns when that is forgotten.
-    fn expect(&mut self, now: Millis) -> Millis {
-        let seen = self.health.first_token(now);
-        self.first_token_ms = seen.map(|(expected_ms, _)| expected_ms).or(self.usual_first_token_ms);
-        seen.map_or(Millis::MAX, |(_, forgotten_at)| forgotten_at)
-    }
-}
-
 impl Roster {
     /// Takes over a table's models under these rules: those it knows by name keep what they have.
     pub(super) fn adopt(
@@ -149,26 +134,6 @@ impl Roster {
         effects
     }
 
-    fn forget(&mut self, now: Millis) {
-        if now >= self.forgets_at {
-            self.expect_anew(now);
-        }
-    }
-
-    /// Looks at every model's average anew.
-    fn expect_anew(&mut self, now: Millis) {
-        self.forgets_at = Millis::MAX;
-        for model in &mut self.models {
-            self.forgets_at = self.forgets_at.min(model.expect(now));
-        }
-        self.see_who_is_slow();
-    }
-
-    fn see_who_is_slow(&mut self) {
-        let outlooks = self.keys.iter().map(|key| Outlook::fair(self.models[key.0].first_token_ms));
-        self.slow = Live::of(outlooks, &self.budgets);
-    }
-
     fn backend(&mut self, name: &str, rules: &Rules, admission: &mut Admission) -> BackendNumber {
         if let Some(number) = self.backend_of.get(name) {
             return *number;
@@ -204,11 +169,6 @@ impl Roster {
 
     pub(super) fn health_of_backend(&self, name: &str) -> Option<&ModelHealth> {
         self.backend_of.get(name).map(|number| &self.backends[*number].health)
-    }
-
-    /// The table's models while all are well and nobody waits; `None`: nothing speaks against any.
-    pub(super) const fn slow(&self) -> Option<&Arc<Live>> {
-        self.slow.as_ref()
     }
 
     /// What a newcomer would find at a model, where it would wait so long.
@@ -279,45 +239,6 @@ impl Roster {
         if let Some(alert) = of_backend {
             let name = &self.backends[self.models[model.0].backend].name;
             alerts.push((Subject::Backend(name.clone()), alert));
-        }
-        alerts
-    }
-
-    /// Decisions are told only where another budget is kept or exceeded than before.
-    fn learn_first_token(&mut self, model: ModelKey, now: Millis) {
-        let ours = &mut self.models[model.0];
-        let before = self.budgets.exceeded(ours.first_token_ms);
-        self.forgets_at = self.forgets_at.min(ours.expect(now));
-        if self.budgets.exceeded(ours.first_token_ms) != before {
-            self.see_who_is_slow();
-        }
-        self.forget(now);
-    }
-
-    /// Takes note of what an active check of a backend saw. Nothing is opened or closed by it, as only a request
-    /// proves that requests are answered. Names that nothing has are passed over.
-    pub(super) fn observe(&mut self, backend: &str, seen: &Sighting, now: Millis) -> Alerts {
-        let mut alerts = Alerts::new();
-        let Some(number) = self.backend_of.get(backend).copied() else { return alerts };
-        let Backend { health, is_unreachable, .. } = &mut self.backends[number];
-        let was_away = *is_unreachable || !health.is_closed();
-        *is_unreachable = !seen.is_reachable;
-        if seen.is_reachable && was_away {
-            health.see_server_back(now);
-            for model in self.models.iter_mut().filter(|model| model.backend == number) {
-                model.health.see_server_back(now);
-            }
-        }
-        let key_of = |id: &String| self.key_of.get(&(number, id.clone())).copied();
-        let missing: Vec<ModelKey> = seen.missing.iter().filter_map(key_of).collect();
-        let present: Vec<ModelKey> = seen.present.iter().filter_map(key_of).collect();
-        for model in missing {
-            let alert = self.change(model, |health, _, _| health.see_missing(now));
-            self.tell(&mut alerts, model, alert.as_slice());
-        }
-        for model in present {
-            let alert = self.change(model, |health, _, _| health.see_present(now));
-            self.tell(&mut alerts, model, alert.as_slice());
         }
         alerts
     }
