@@ -246,7 +246,7 @@ def _after(seconds: float) -> Callable[[str | None], bool]:
 
 async def _requests_until(conductor: Conductor, is_over: Callable[[str | None], bool]) -> None:
     """Fifty requests a second, one after the other; ``is_over`` is told the model that served."""
-    while not is_over(await _served_by(conductor)):
+    while not is_over(await _served_by(conductor)):  # noqa: ASYNC110
         await asyncio.sleep(0.02)
 
 

@@ -288,7 +288,7 @@ id = "m"
 backend = "local"
 """
 #: A prime, so that the sample meets every place of a frame sooner or later.
-EVERY = 17
+EVERY = 29
 
 
 @pytest.mark.parametrize("ending", ENDINGS)

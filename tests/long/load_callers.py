@@ -34,8 +34,8 @@ class Ask:
     conductor: Conductor
     gateway: str
 
-    @property
     def fields(self) -> dict[str, Any]:
+        """By chance, and so another each time."""
         return {"task": self.chance.choice(TASKS), "user": f"user {self.chance.randrange(USERS)}"}
 
     def check_whole(self, text: str, model: str) -> None:
@@ -62,7 +62,7 @@ async def reads(ask: Ask, *, pause_s: float = 0.0, **fields: Any) -> str:
     """Reads the stream to its end, with a pause after every twentieth event."""
     events: list[ConductorMessage] = []
     try:
-        async with aclosing(ask.conductor.stream(prompt_of(ask.number), **ask.fields, **fields)) as stream:
+        async with aclosing(ask.conductor.stream(prompt_of(ask.number), **ask.fields(), **fields)) as stream:
             async for event in stream:
                 events.append(event)
                 if pause_s and len(events) % 20 == 0:
@@ -85,7 +85,7 @@ async def is_in_haste(ask: Ask) -> str:
 
 async def wants_the_whole(ask: Ask) -> str:
     try:
-        reply = await ask.conductor.complete(prompt_of(ask.number), **ask.fields)
+        reply = await ask.conductor.complete(prompt_of(ask.number), **ask.fields())
     except ModelwayError as error:
         return ask.broken(error, error.partial if isinstance(error, StreamInterrupted) else "")
     ask.check_whole(reply.text, reply.model)
@@ -96,7 +96,7 @@ async def closes(ask: Ask) -> str:
     """Leaves after some events."""
     left = ask.chance.randrange(1, 8)
     try:
-        async with aclosing(ask.conductor.stream(prompt_of(ask.number), **ask.fields)) as stream:
+        async with aclosing(ask.conductor.stream(prompt_of(ask.number), **ask.fields())) as stream:
             async for _ in stream:
                 left -= 1
                 if not left:
@@ -108,7 +108,7 @@ async def closes(ask: Ask) -> str:
 
 async def forgets(ask: Ask) -> str:
     """Leaves the generator to the garbage collector."""
-    stream = ask.conductor.stream(prompt_of(ask.number), **ask.fields)
+    stream = ask.conductor.stream(prompt_of(ask.number), **ask.fields())
     try:
         for _ in range(ask.chance.randrange(1, 6)):
             await anext(stream)
@@ -207,7 +207,7 @@ def _refusal(status: int, body: bytes) -> str:
 
 async def _post(ask: Ask, *, stream: bool, leave_after_s: float | None = None) -> tuple[int, bytes]:
     """Status and body; HTTP/1.0, so that the body is the bytes up to the end of the connection."""
-    fields = ask.fields
+    fields = ask.fields()
     messages = [{"role": "user", "content": prompt_of(ask.number)}]
     model = f"auto:{fields['task']}"
     body = json.dumps({"model": model, "user": fields["user"], "stream": stream, "messages": messages}).encode()
