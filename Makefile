@@ -97,9 +97,11 @@ test-loom: $(STAMPS)/venv ## every order in which three threads can meet in the 
 	$(LOOM)
 
 .PHONY: test-long
-test-long: $(STAMPS)/venv ## ten million operations with random cancellations, checked after each
-	$(BANNER) 'long runs'
+test-long: $(STAMPS)/dev ## ten million operations of the core, a hundred thousand requests with faults; nothing may leak
+	$(BANNER) 'long runs: the core'
 	cargo test --profile checks --package modelway-core --locked -- --ignored --nocapture
+	$(BANNER) 'long runs: requests with faults, cancellations and slow readers'
+	MODELWAY_LONG_REQUESTS=$${MODELWAY_LONG_REQUESTS:-100000} $(PYTEST) -m long --capture no tests/long
 
 .PHONY: test-mocks
 test-mocks: $(STAMPS)/dev ## Python tests that start no engine
@@ -144,6 +146,7 @@ bench: $(STAMPS)/dev ## measurements, as ratios within one run
 	$(BIN)/python benches/import_time.py
 	$(BIN)/python benches/gateway_cpu.py
 	$(BIN)/python benches/connections.py
+	$(BIN)/python benches/availability.py
 	cargo bench --package modelway-core --locked --bench queue
 
 # Other prompts would make other weights: the recipe refuses files that are not those it names.
