@@ -51,6 +51,24 @@ def config_text(url: str, kind: str = "ollama", more: str = "") -> str:
     )
 
 
+def few(url: str, *names: str, more: str = "") -> str:
+    """So many models, each the next one's fallback, that the chain is soon exhausted; the first is asked."""
+    models = "".join(f'[[models]]\nid = "{name}-model"\nbackend = "local"\nmax_context = 4096\n' for name in names)
+    backend = f'[[backends]]\nname = "local"\nkind = "ollama"\nurl = "{url}"\n'
+    chain = ", ".join(f'"{name}-model"' for name in names[1:])
+    return f'{more}\n[defaults]\ngeneral = "{names[0]}-model"\n[fallbacks]\ngeneral = [{chain}]\n{backend}{models}'
+
+
+def going_on(text: str) -> str:
+    """The configuration ``text``, with answers that break off continued."""
+    return text.replace("[fallbacks]\n", "[fallbacks]\ncontinue_midstream = true\n")
+
+
+def one_at_a_time(text: str) -> str:
+    """The configuration ``text``, with one request at a time to the code model."""
+    return text.replace('id = "code-model"\n', 'id = "code-model"\nmax_concurrent = 1\n')
+
+
 OpenConductor = Callable[[str], Conductor]
 
 

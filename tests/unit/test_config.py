@@ -161,7 +161,12 @@ def test_describe_names_each_value_and_its_source(tmp_path: Path) -> None:
     described = load_config(file).describe()
     assert json.loads(json.dumps(described)) == described
     assert described["source"] == str(file)
-    assert described["values"]["server"] == {"host": "127.0.0.1", "port": 1234, "notice_after_ms": 2000}
+    assert described["values"]["server"] == {
+        "host": "127.0.0.1",
+        "port": 1234,
+        "notice_after_ms": 2000,
+        "write_timeout_ms": 30000,
+    }
     sources = described["sources"]
     assert sources["server.port"] == "file"
     assert sources["server.host"] == "default"
