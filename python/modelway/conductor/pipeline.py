@@ -57,6 +57,9 @@ class Conductor:
         self._lineups: list[Lineup] = []  # the last one is in force; those before it are still in use
         self._closed = False
         self._chance = random.random
+        #: Streams under way. A caller's that is garbage in a circle is closed from its outermost part inwards; the
+        #: garbage collector alone would end all parts in any order.
+        self._running: set[AsyncGenerator[ConductorMessage, None]] = set()
 
     @property
     def settings(self) -> Settings:
@@ -155,9 +158,14 @@ class Conductor:
                     refuse_if_closed=self._refuse_if_closed,
                     chance=self._chance,
                 )
-                async with aclosing(serving.events()) as events:
-                    async for event in events:
-                        yield event
+                events = serving.events()
+                self._running.add(events)
+                try:
+                    async with aclosing(events):
+                        async for event in events:
+                            yield event
+                finally:
+                    self._running.discard(events)
         except ModelwayError as error:
             run.trace.failed(error)
             yield Failed(error, str(error), error.partial if isinstance(error, StreamInterrupted) else "")
