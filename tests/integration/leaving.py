@@ -8,6 +8,10 @@ import time
 from collections.abc import AsyncGenerator, Awaitable, Callable
 from contextlib import aclosing
 
+from conductor_kit import config_text, going_on, one_at_a_time
+
+from modelway.backends.mock import Fault, FaultKind, MultiModelMockBackend
+from modelway.conductor import Conductor
 from modelway.events import ConductorMessage
 
 #: Whether the event at hand is the one at which the caller leaves.
@@ -75,3 +79,46 @@ async def within_turns(predicate: Callable[[], bool], turns: int = 50) -> None:
             return
         await asyncio.sleep(0)
     raise AssertionError(f"not so within {turns} turns of the loop")
+
+
+#: Seconds within which the upstream must be closed. A busy machine may miss it by chance: the best of three counts.
+CLOSED_WITHIN_S = 0.1
+
+LOADING = "[deadlines]\nload_ms = 3_000\nfirst_token_ms = 40\n"
+
+
+#: The phases in which a request stays that a mock server is prepared for.
+SERVED_PHASES = ("queued", "loading", "first token", "streaming", "falling back", "behind the seam")
+
+
+def prepared(server: MultiModelMockBackend, phase: str) -> str:
+    """Script ``server`` so that the next request stays in ``phase``; the configuration for it."""
+    text = config_text(server.url)
+    match phase:
+        case "queued":
+            server.hold("code-model", after=1)
+            return one_at_a_time(text)
+        case "loading":
+            server.fail("code-model", Fault(FaultKind.STALL_BEFORE_HEADERS))
+            return LOADING + text
+        case "first token":
+            server.hold("code-model")
+        case "streaming":
+            server.hold("code-model", after=1)
+        case "falling back":
+            server.fail("code-model", Fault.http(500))
+            server.hold("deep-model")
+        case "behind the seam":
+            server.fail("code-model", Fault(FaultKind.RESET_MID_STREAM, after=1))
+            server.hold("deep-model", after=1)
+            return going_on(text)
+    return text
+
+
+async def until_held(server: MultiModelMockBackend, phase: str, conductor: Conductor) -> None:
+    """Return once the next request is in ``phase`` and stays there."""
+    await server.wait_for(lambda: any(record.held for record in server.request_history if record.running))
+    while phase == "loading" and not server.path_counts["/api/ps"]:  # noqa: ASYNC110  (the server tells nobody)
+        await asyncio.sleep(0)
+    while phase == "queued" and not conductor.router.load("code-model").waiting:  # noqa: ASYNC110  (nor the core)
+        await asyncio.sleep(0)

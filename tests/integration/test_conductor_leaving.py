@@ -9,11 +9,10 @@ from contextlib import asynccontextmanager
 from itertools import count
 
 import pytest
-from conductor_kit import CODE, BookkeepingRouter, asked, collect, config_text, few, going_on, one_at_a_time
-from leaving import WAYS, within_turns
+from conductor_kit import CODE, BookkeepingRouter, asked, collect, few, going_on, one_at_a_time
+from leaving import CLOSED_WITHIN_S, SERVED_PHASES, WAYS, prepared, until_held, within_turns
 from scripted_backend import DONE, PAUSE, ScriptedBackend, Step, failure
 
-from modelway.backends.mock import Fault, FaultKind, MultiModelMockBackend
 from modelway.conductor import Conductor, RequestRecord
 from modelway.events import FallingBack, ModelLoading, ModelSelected, Queued, TextDelta
 
@@ -116,47 +115,8 @@ async def test_m24_cancelled_at_each_await_in_turn_nothing_stays_behind(scripted
     assert turns >= 5, "it had some awaits to be cancelled at"
 
 
-#: Seconds within which the upstream must be closed. A busy machine may miss it by chance: the best of three counts.
-CLOSED_WITHIN_S = 0.1
-
-LOADING = "[deadlines]\nload_ms = 3_000\nfirst_token_ms = 40\n"
-
-
-def prepared(server: MultiModelMockBackend, phase: str) -> str:
-    """Script ``server`` so that the next request stays in ``phase``; the configuration for it."""
-    text = config_text(server.url)
-    match phase:
-        case "queued":
-            server.hold("code-model", after=1)
-            return one_at_a_time(text)
-        case "loading":
-            server.fail("code-model", Fault(FaultKind.STALL_BEFORE_HEADERS))
-            return LOADING + text
-        case "first token":
-            server.hold("code-model")
-        case "streaming":
-            server.hold("code-model", after=1)
-        case "falling back":
-            server.fail("code-model", Fault.http(500))
-            server.hold("deep-model")
-        case "behind the seam":
-            server.fail("code-model", Fault(FaultKind.RESET_MID_STREAM, after=1))
-            server.hold("deep-model", after=1)
-            return going_on(text)
-    return text
-
-
-async def until_held(server: MultiModelMockBackend, phase: str, conductor: Conductor) -> None:
-    """Return once the next request is in ``phase`` and stays there."""
-    await server.wait_for(lambda: any(record.held for record in server.request_history if record.running))
-    while phase == "loading" and not server.path_counts["/api/ps"]:  # noqa: ASYNC110  (the server tells nobody)
-        await asyncio.sleep(0)
-    while phase == "queued" and not conductor.router.load("code-model").waiting:  # noqa: ASYNC110  (nor the core)
-        await asyncio.sleep(0)
-
-
 @pytest.mark.parametrize("mode", ["streaming", "whole"])
-@pytest.mark.parametrize("phase", ["queued", "loading", "first token", "streaming", "falling back", "behind the seam"])
+@pytest.mark.parametrize("phase", SERVED_PHASES)
 async def test_m24_the_upstream_is_closed_within_100_ms(server, open_conductor, phase, mode):
     read = Conductor.complete if mode == "whole" else collect
     conductor = open_conductor(prepared(server, phase))

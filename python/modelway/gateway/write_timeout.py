@@ -26,6 +26,8 @@ class WriteTimeout:
         self._timeout_s = timeout_s
         self._loop = asyncio.get_running_loop()
         self._begun_at: float | None = None
+        #: Whether the connection was closed for it.
+        self.has_given_up = False
         self._timer: asyncio.TimerHandle | None = None
 
     def __enter__(self) -> Self:
@@ -37,6 +39,10 @@ class WriteTimeout:
     ) -> None:
         assert self._timer is not None
         self._timer.cancel()
+
+    @property
+    def is_writing(self) -> bool:
+        return self._begun_at is not None
 
     def begin(self) -> None:
         self._begun_at = self._loop.time()
@@ -51,4 +57,5 @@ class WriteTimeout:
             self._timer = self._loop.call_at(due, self._look)
         elif self._transport is not None:
             logger.info("a client did not read its answer for %g s; its connection is closed", self._timeout_s)
+            self.has_given_up = True
             self._transport.abort()
