@@ -1,14 +1,16 @@
-"""The request's own deadlines: the total one, and how long a model may load that has loaded before."""
+"""The total deadline, how long a model may load that has loaded before, and first tokens that come late."""
 
 from __future__ import annotations
 
 import asyncio
 
+import pytest
 from conductor_kit import CODE, asked, collect, config_text, going_on, notices, one_at_a_time, text_of
-from scripted_backend import PAUSE, failure
+from gateway_support import CHAT, HELLO, client_of, gateway_over
+from scripted_backend import DONE, PAUSE, failure
 
 from modelway.errors import NoModelAvailable, StreamInterrupted
-from modelway.events import Failed, TextDelta
+from modelway.events import Degraded, Ended, Failed, ModelLoading, ModelSelected, TextDelta
 
 TOTAL = "[deadlines]\ntotal_ms = 60\n"
 
@@ -102,3 +104,83 @@ async def test_the_upstream_is_closed_when_the_total_deadline_passes(server, ope
     assert error.partial == "code-model"
     await server.wait_for(lambda: server.request_history[0].cancelled)
     assert asked(server) == ["code-model"]
+
+
+# --- a load that was seen before
+
+
+async def test_a_load_that_was_seen_bounds_the_next_one(scripted):
+    load = [ModelLoading("code-model", "local"), TextDelta("a"), Ended("stop", DONE.usage, load_ms=20_000)]
+    conductor, backend = scripted(code=load)
+    await conductor.complete(CODE)
+    assert conductor.router.health("code-model").load_ms == 20_000
+    await conductor.complete(CODE)
+    assert [call.load_s for call in backend.calls] == [None, 80.0]
+
+
+async def test_what_a_warm_model_says_of_loading_teaches_nothing(scripted):
+    conductor, backend = scripted(code=[TextDelta("a"), Ended("stop", DONE.usage, load_ms=30)])
+    await conductor.complete(CODE)
+    await conductor.complete(CODE)
+    assert conductor.router.health("code-model").load_ms is None
+    assert [call.load_s for call in backend.calls] == [None, None]
+
+
+async def test_a_load_counts_also_where_the_answer_broke_off(scripted):
+    conductor, _ = scripted(code=[ModelLoading("code-model", "local"), PAUSE, TextDelta("a"), failure("reset")])
+    await collect(conductor, CODE)
+    assert conductor.router.health("code-model").load_ms is not None
+
+
+# --- first tokens that come late
+
+
+def hasty(text: str) -> str:
+    return text.replace("standard_ms = 60_000", "standard_ms = 5")
+
+
+def late() -> asyncio.Event:
+    """Set when a first token is later than wanted."""
+    event = asyncio.Event()
+    asyncio.get_running_loop().call_later(0.02, event.set)
+    return event
+
+
+async def test_a_late_first_token_is_told_right_before_it(scripted):
+    conductor, _ = scripted(edit=hasty, code=[late(), TextDelta("a"), TextDelta("b"), DONE])
+    reply = await conductor.complete(CODE)
+    assert [type(event) for event in reply.events[:3]] == [ModelSelected, Degraded, TextDelta]
+    slow = reply.events[1]
+    assert isinstance(slow, Degraded)
+    assert slow.kind == "slow"
+    assert slow.detail.startswith("code-model took 0.0 s to begin its answer; 0.005 s were wanted.")
+    assert reply.warnings == (slow.detail,)
+
+
+@pytest.mark.parametrize(
+    ("edit", "begin"),
+    [(str, []), (hasty, [ModelLoading("code-model", "local")])],
+    ids=["in time", "a model that was loaded for it"],
+)
+async def test_what_is_not_slow(scripted, edit, begin):
+    conductor, _ = scripted(edit=edit, code=[*begin, late(), TextDelta("a"), DONE])
+    reply = await conductor.complete(CODE)
+    assert reply.warnings == ()
+
+
+async def test_each_task_has_its_own_budget(scripted):
+    conductor, _ = scripted(edit=hasty, quick=[late(), TextDelta("a"), DONE], deep=[late(), TextDelta("a"), DONE])
+    assert (await conductor.complete(CODE, task="quick")).warnings == ()
+    assert (await conductor.complete(CODE, task="deep")).warnings == ()
+
+
+async def test_the_gateway_hands_a_late_first_token_on(server, open_conductor):
+    conductor = open_conductor(hasty(config_text(server.url)))
+    gate = server.hold("code-model")
+    async with gateway_over(conductor) as url, client_of(url) as client:
+        asking = asyncio.create_task(client.post(CHAT, json={"model": "auto:code", "messages": HELLO, "stream": True}))
+        await server.wait_for(lambda: gate.waiting == 1)
+        asyncio.get_running_loop().call_later(0.02, gate.release)
+        async with await asking as response:
+            await response.read()
+    assert response.headers["x-modelway-warning"].startswith("code-model took ")

@@ -81,7 +81,7 @@ class Serving:
         candidate, following = decision.model, _following(decision)
         while True:
             try:
-                async with aclosing(self._ask(candidate)) as events:
+                async with aclosing(self._ask(candidate, decision.budget_ms)) as events:
                     async for event in events:
                         yield event
                 return
@@ -97,8 +97,8 @@ class Serving:
                 await asyncio.sleep(choice.pause_s)
             candidate = choice.model
 
-    async def _ask(self, candidate: str) -> AsyncGenerator[ConductorMessage, None]:
-        """One candidate's answer, once it is the request's turn.
+    async def _ask(self, candidate: str, budget_ms: int) -> AsyncGenerator[ConductorMessage, None]:
+        """One candidate's answer, once it is the request's turn; its first token is wanted within ``budget_ms``.
 
         Raises ``BackendError`` or ``NoModelAvailable`` if it failed before its first token, ``RateLimited`` or
         ``QueueFull`` if it may not be asked, ``TimeoutError`` if the request's deadline passed, and
@@ -128,6 +128,8 @@ class Serving:
                             # Told by the model that serves, not by those that failed.
                             if ignored := backend.unsupported_options(call):
                                 yield Degraded("options", f"{candidate} can't honour {', '.join(ignored)}.")
+                            if turn.warm_ttft_ms > budget_ms:
+                                yield Degraded("slow", _slow_sentence(candidate, turn.warm_ttft_ms, budget_ms))
                         yield event
             except BackendError as error:
                 if not turn.answering:
@@ -208,6 +210,10 @@ class Serving:
 
     def _seam(self) -> int | None:
         return None if self._broken is None else self._run.so_far.characters
+
+
+def _slow_sentence(model: str, ttft_ms: float, budget_ms: int) -> str:
+    return f"{model} took {ttft_ms / 1000:.1f} s to begin its answer; {budget_ms / 1000:g} s were wanted."
 
 
 def _following(decision: RoutingDecision) -> Iterator[str]:

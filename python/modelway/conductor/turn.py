@@ -99,6 +99,11 @@ class Turn:
         return self._first_at is not None
 
     @property
+    def warm_ttft_ms(self) -> float:
+        """How long the model took to its first token; 0.0 where it had to be loaded first, or has yet to answer."""
+        return 0.0 if self._loading_at is not None or self._ttft_ms is None else self._ttft_ms
+
+    @property
     def ended(self) -> bool:
         return self._ended is not None
 
@@ -136,7 +141,13 @@ class Turn:
             self._ended_at = time.perf_counter()
             kind = error.kind if isinstance(error, BackendError | StreamInterrupted) else "cancelled"
             retry_after_s = error.retry_after_s if isinstance(error, BackendError) else None
-            outcome = RequestOutcome(False, kind=kind, duration_ms=self._duration_ms, retry_after_s=retry_after_s)
+            outcome = RequestOutcome(
+                False,
+                kind=kind,
+                duration_ms=self._duration_ms,
+                retry_after_s=retry_after_s,
+                load_ms=self._own_load_ms,
+            )
         else:
             self._trace.served(self.model.id)
             outcome = self._success(self._ended)
@@ -175,7 +186,13 @@ class Turn:
             ttft_ms=None if ttft_ms is None else max(0.0, ttft_ms - load_ms),
             duration_ms=max(0.0, self._duration_ms - load_ms),
             tokens=tokens if tokens is not None and tokens <= _MAX_COUNT else None,
+            load_ms=self._own_load_ms,
         )
+
+    @property
+    def _own_load_ms(self) -> float | None:
+        """What loading took where this request had it loaded: backends tell a moment of it for warm models, too."""
+        return None if self._loading_at is None else self._load_ms
 
     @property
     def _load_ms(self) -> float | None:
