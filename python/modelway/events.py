@@ -84,14 +84,25 @@ class ModelLoading:
 
 @dataclass(frozen=True, slots=True)
 class FallingBack:
-    """A model could not serve and the next of the chain is tried."""
+    """A model could not serve, and the next is asked; or the same again, where no other is left.
+
+    ``continues_after``: so many characters of the answer have been handed on, and from this seam on they are
+    ``to_model``'s. None: nothing has.
+    """
 
     from_model: str
     to_model: str
     why: str
+    continues_after: int | None = None
 
     def announce(self) -> str:
-        return f"{self.from_model} could not answer ({self.why}); asking {self.to_model} instead."
+        if self.continues_after is not None:
+            return (
+                f"The answer of {self.from_model} broke off ({self.why}); from here on, after {self.continues_after} "
+                f"characters, {self.to_model} answers."
+            )
+        asked = "asking it again" if self.to_model == self.from_model else f"asking {self.to_model} instead"
+        return f"{self.from_model} could not answer ({self.why}); {asked}."
 
 
 @dataclass(frozen=True, slots=True)

@@ -47,6 +47,10 @@ def write_config(folder: Path, url: str) -> Path:
         location = "external"
         strengths = ["CodeGeneration"]
 
+        [timeouts]  # no model of a busy machine is told to be slow
+        quick_ms = 60_000
+        standard_ms = 60_000
+
         [defaults]
         general = "tiny-general"
         code = "tiny-code"

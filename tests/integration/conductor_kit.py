@@ -20,6 +20,8 @@ TOOLS = [{"type": "function", "function": {"name": "weather", "parameters": {"ty
 PNG = "data:image/png;base64,iVBORw0KGgo="
 #: Long enough for a busy machine to begin an answer. A model that does not may be loading: that has its own.
 SHORT = "[deadlines]\nload_ms = 300\nfirst_token_ms = 300\nbetween_tokens_ms = 300\n"
+#: No model of a busy machine is told to be slow.
+PATIENT = "[timeouts]\nquick_ms = 60_000\nstandard_ms = 60_000\n"
 VISION = '[[models]]\nid = "vision-model"\nbackend = "local"\ncapabilities = ["TextGeneration", "VisionInput"]\n'
 
 TASKS = ("general", "code", "math", "quick", "deep", "creative", "tool_use")
@@ -44,11 +46,30 @@ def config_text(url: str, kind: str = "ollama", more: str = "") -> str:
     )
     defaults = "".join(f'{task} = "{model}"\n' for task, model in DEFAULTS.items())
     return (
-        f"{more}\n[defaults]\n{defaults}"
+        f"{more if '[timeouts]' in more else PATIENT + more}\n[defaults]\n{defaults}"
         '[fallbacks]\ncode = ["deep", "general"]\nmath = ["deep", "general"]\nquick = ["general"]\n'
         'creative = ["general"]\n'
         f'[[backends]]\nname = "local"\nkind = "{kind}"\nurl = "{url}"\n{models}'
     )
+
+
+def few(url: str, *names: str, more: str = "") -> str:
+    """So many models, each the next one's fallback, that the chain is soon exhausted; the first is asked."""
+    models = "".join(f'[[models]]\nid = "{name}-model"\nbackend = "local"\nmax_context = 4096\n' for name in names)
+    backend = f'[[backends]]\nname = "local"\nkind = "ollama"\nurl = "{url}"\n'
+    chain = ", ".join(f'"{name}-model"' for name in names[1:])
+    order = f'[defaults]\ngeneral = "{names[0]}-model"\n[fallbacks]\ngeneral = [{chain}]\n'
+    return f"{PATIENT}{more}\n{order}{backend}{models}"
+
+
+def going_on(text: str) -> str:
+    """The configuration ``text``, with answers that break off continued."""
+    return text.replace("[fallbacks]\n", "[fallbacks]\ncontinue_midstream = true\n")
+
+
+def one_at_a_time(text: str) -> str:
+    """The configuration ``text``, with one request at a time to the code model."""
+    return text.replace('id = "code-model"\n', 'id = "code-model"\nmax_concurrent = 1\n')
 
 
 OpenConductor = Callable[[str], Conductor]

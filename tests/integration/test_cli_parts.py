@@ -120,7 +120,13 @@ def test_json_is_utf8_and_keeps_a_lone_surrogate_as_an_escape(capfdbinary) -> No
         (TextDelta("hi"), {"event": "text_delta", "text": "hi"}),
         (
             FallingBack("a", "b", "it is busy"),
-            {"event": "falling_back", "from_model": "a", "to_model": "b", "why": "it is busy"},
+            {
+                "event": "falling_back",
+                "from_model": "a",
+                "to_model": "b",
+                "why": "it is busy",
+                "continues_after": None,
+            },
         ),
         (
             Finished("a", "ollama", "stop", Usage(1, 2), 3.0, 4.0, 0.0),

@@ -3,17 +3,15 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncGenerator, Callable, Sequence
 
 import pytest
-from conductor_kit import CODE, BookkeepingRouter, OpenConductor, config_text
+from conductor_kit import CODE, BookkeepingRouter, config_text
+from scripted_backend import DONE, PAUSE, ScriptedBackend, failure
 
-from modelway.backends.base import ChatCall, ServedModel
 from modelway.conductor import Conductor
 from modelway.config import Config
 from modelway.errors import BackendError, ModelwayError, NoModelAvailable, StreamInterrupted
 from modelway.events import (
-    BackendEvent,
     Ended,
     FallingBack,
     Finished,
@@ -25,75 +23,6 @@ from modelway.events import (
 )
 from modelway.router import ModelRouter
 from modelway.types import RequestOutcome
-
-DONE = Ended("stop", Usage(7, 2))
-#: A step of a script at which the loop turns once.
-PAUSE = object()
-
-Step = object
-
-
-class ScriptedBackend:
-    """Plays a script a model: events are yielded, errors raised, events of asyncio waited for."""
-
-    name = "local"
-
-    def __init__(self, scripts: dict[str, Sequence[Step]]) -> None:
-        self.scripts = scripts
-        self.calls: list[ChatCall] = []
-        self.running = 0
-        self.closed = 0
-
-    def unsupported_options(self, call: ChatCall) -> tuple[str, ...]:
-        return tuple(name for name in call.options if name == "min_p")
-
-    async def stream(self, call: ChatCall) -> AsyncGenerator[BackendEvent, None]:
-        self.calls.append(call)
-        self.running += 1
-        try:
-            for step in self.scripts[call.model_id]:
-                if isinstance(step, BaseException):
-                    raise step
-                if isinstance(step, asyncio.Event):
-                    await step.wait()
-                elif step is PAUSE:
-                    await asyncio.sleep(0)
-                else:
-                    yield step
-        finally:
-            self.running -= 1
-
-    async def served(self) -> list[ServedModel]:
-        return [ServedModel(name) for name in self.scripts]
-
-    async def probe(self) -> None:
-        pass
-
-    async def aclose(self) -> None:
-        self.closed += 1
-
-
-Script = Callable[..., tuple[Conductor, ScriptedBackend]]
-
-
-@pytest.fixture
-def scripted(open_conductor: OpenConductor, monkeypatch: pytest.MonkeyPatch) -> Script:
-    """A conductor over scripts by model; those without one say hello."""
-
-    def open_(**scripts: Sequence[Step]) -> tuple[Conductor, ScriptedBackend]:
-        hello = [TextDelta("hello"), DONE]
-        models = ("general", "code", "math", "quick", "deep", "creative", "tool")
-        backend = ScriptedBackend({f"{name}-model": scripts.get(name, hello) for name in models})
-        monkeypatch.setattr("modelway.conductor.lineup.make_backend", lambda *_: backend)
-        named = 'id = "code-model"\nname = "server-side-name"'
-        text = config_text("http://127.0.0.1:9").replace('id = "code-model"', named)
-        return open_conductor(text), backend
-
-    return open_
-
-
-def failure(kind: str) -> BackendError:
-    return BackendError(f"scripted {kind}", kind=kind, model="code-model", backend="local")
 
 
 @pytest.mark.parametrize("turns", range(24))
@@ -197,7 +126,8 @@ async def test_the_health_of_a_model_keeps_its_warm_times(scripted):
     finished = events[-1]
     assert isinstance(finished, Finished)
     assert finished.load_ms == 1e6
-    assert conductor.router.health("code-model").ttft_ms == 0.0
+    health = conductor.router.health("code-model")
+    assert (health.ttft_ms, health.load_ms) == (None, 1e6)
 
 
 async def test_loading_that_the_backend_does_not_time_lasts_until_the_first_token(scripted):

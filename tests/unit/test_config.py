@@ -49,7 +49,7 @@ def test_first_listing_of_the_design_document() -> None:
         "creative": "mistral:7b",
     }
     assert config.routing.math_keywords == ("calculate", "solve", "equation", "integral", "prove")
-    assert config.fallbacks["code"] == ("deep", "general")
+    assert config.fallbacks.chains["code"] == ("deep", "general")
     assert (config.timeouts.quick_ms, config.timeouts.standard_ms, config.timeouts.deep_ms) == (100, 2000, 30000)
     assert config.privacy.allow_external is False
     assert config.models == ()
@@ -144,7 +144,7 @@ def test_tasks_are_accepted_short_and_long(spelling: str) -> None:
         f'[[models]]\nid = "m"\nstrengths = ["{spelling}"]\nweaknesses = ["Creative"]\n'
     )
     assert config.defaults == {"code": "m"}
-    assert config.fallbacks == {"code": ("deep", "m", "general")}
+    assert config.fallbacks.chains == {"code": ("deep", "m", "general")}
     assert config.models[0].strengths == ("code",)
     assert config.models[0].weaknesses == ("creative",)
 
@@ -161,7 +161,12 @@ def test_describe_names_each_value_and_its_source(tmp_path: Path) -> None:
     described = load_config(file).describe()
     assert json.loads(json.dumps(described)) == described
     assert described["source"] == str(file)
-    assert described["values"]["server"] == {"host": "127.0.0.1", "port": 1234, "notice_after_ms": 2000}
+    assert described["values"]["server"] == {
+        "host": "127.0.0.1",
+        "port": 1234,
+        "notice_after_ms": 2000,
+        "write_timeout_ms": 30000,
+    }
     sources = described["sources"]
     assert sources["server.port"] == "file"
     assert sources["server.host"] == "default"

@@ -43,7 +43,8 @@ class ChatCall:
     ``model`` is the name the server knows it by, ``model_id`` ours. ``messages`` are OpenAI chat
     messages. ``options`` holds only KNOWN_OPTIONS; ``extra`` holds fields of the caller's protocol
     (``extra_protocol``: "openai" or "ollama") that we don't know: they are passed on unchanged to a
-    backend that speaks the same protocol and left out otherwise.
+    backend that speaks the same protocol and left out otherwise. ``load_s`` is how long the model may take to load,
+    where that is known better than by the backend's own deadline.
     """
 
     model: str
@@ -54,6 +55,7 @@ class ChatCall:
     extra: Mapping[str, Any] = field(default_factory=dict, repr=False)
     extra_protocol: str = "openai"
     num_ctx: int | None = None
+    load_s: float | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -13,7 +13,7 @@ from modelway.cli.clean import clean
 from modelway.cli.events_json import print_event
 from modelway.cli.options import Common, common_options, image_option, pass_common, prompt_argument, task_option
 from modelway.cli.output import note
-from modelway.events import ConductorMessage, Failed, Finished, TextDelta, ThinkingDelta
+from modelway.events import ConductorMessage, Degraded, Failed, Finished, TextDelta, ThinkingDelta
 
 if TYPE_CHECKING:
     from modelway.config import Config
@@ -90,6 +90,8 @@ class TextPrinter:
                 self._end_line()
                 if reason == "length":
                     note(event.announce())
+            case Degraded(kind="slow"):
+                pass  # whoever waits here has seen it
             case _:
                 if sentence := event.announce():
                     note(sentence)

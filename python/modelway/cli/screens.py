@@ -11,7 +11,7 @@ import click
 from modelway.cli.clean import clean
 from modelway.cli.events_json import print_event
 from modelway.cli.output import note
-from modelway.events import ConductorMessage, Failed, FallingBack, ModelSelected, TextDelta, ThinkingDelta
+from modelway.events import ConductorMessage, Degraded, Failed, FallingBack, ModelSelected, TextDelta, ThinkingDelta
 
 
 class Speech:
@@ -69,6 +69,8 @@ class PlainScreen:
                 return
             case Failed():
                 return  # the error itself follows and is said as such
+            case Degraded(kind="slow"):
+                return  # whoever waits here has seen it
             case ModelSelected(model=model) | FallingBack(to_model=model):
                 self._answer = Speech(model)
                 self._is_thinking = False

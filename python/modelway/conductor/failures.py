@@ -29,6 +29,13 @@ _CLAUSES = {
     "rejected": "its server refused the request",
     "unauthorized": "its server refused the key",
 }
+#: The same, in the midst of an answer, as a part of "the answer of MODEL broke off (...)".
+_BREAKS = {
+    "timeout": "nothing more came in time",
+    "interrupted": "the connection broke",
+    "reset": "the connection broke",
+    "empty": "it ended without a word",
+}
 _LACKS = {"tools": "it can't call tools", "vision": "it can't read images"}
 
 #: These would be answered alike by any other model, or hide a wrong key behind a fallback.
@@ -63,13 +70,21 @@ def clause(error: Failure) -> str:
     return _LACKS.get(error.lacks or "", f"it lacks {error.lacks}")
 
 
+def break_clause(error: BackendError) -> str:
+    """How an answer broke off, as a part of a sentence for people."""
+    return _BREAKS.get(error.kind) or clause(error)
+
+
 class Failures:
-    """The candidates of one request that failed, and the errors that they come to."""
+    """The candidates of one request that failed, and the errors that they come to.
+
+    ``errors`` holds the latest of each model, in the order in which they failed first.
+    """
 
     def __init__(self, router: ModelRouter) -> None:
+        self.errors: dict[str, Failure] = {}
         self._router = router
-        self._attempts: list[Attempt] = []
-        self._errors: list[Failure] = []
+        self._attempts: dict[str, Attempt] = {}
 
     def add(self, model: str, error: Failure) -> None:
         """``model`` failed; with all that is known of why, and of when it may be tried again."""
@@ -82,31 +97,32 @@ class Failures:
                 # Time will not teach it what it lacks.
                 next_try_s = self._next_try_s(model) if error.lacks is None else None
                 attempt = Attempt(model, str(error), next_try_s)
-        self._attempts.append(attempt)
-        self._errors.append(error)
+        if model in self._attempts and not isinstance(error, BackendError):
+            # It may not be asked again now: what it said when it was asked tells more.
+            attempt = self._attempts[model]._replace(next_try_s=attempt.next_try_s)
+        self._attempts[model] = attempt
+        self.errors[model] = error
 
     def none_left(self, decision: RoutingDecision) -> NoModelAvailable | QueueFull:
         """Every candidate failed. Where all that could serve have too many waiting, that is what to say."""
-        attempts = (*self._attempts, *self._set_aside(decision))
+        attempts = (*self._attempts.values(), *self._set_aside(decision))
         message = none_left_sentence(attempts)
-        full = [error for error in self._errors if isinstance(error, QueueFull)]
-        if len(full) < len(self._errors):
+        full = [error for error in self.errors.values() if isinstance(error, QueueFull)]
+        if len(full) < len(self.errors):
             return NoModelAvailable(message, attempts)
         waits = [error.retry_after_s for error in full if error.retry_after_s is not None]
         return QueueFull(message, retry_after_s=min(waits, default=None))
 
-    def deadline_passed(self, decision: RoutingDecision, running: str, deadline_ms: float) -> NoModelAvailable:
-        """The request's deadline passed while ``running`` was asked, or waited for."""
-        candidates = (decision.model, *decision.chain)
-        untried = candidates[candidates.index(running) + 1 :]
-        attempts = (
-            *self._attempts,
-            Attempt(running, "no first token by the deadline", self._next_try_s(running)),
-            *(Attempt(model, "not asked: the deadline had passed", self._next_try_s(model)) for model in untried),
-            *self._set_aside(decision),
-        )
-        passed = f"the deadline of {deadline_ms:g} ms passed before a first token"
-        return NoModelAvailable(f"{passed}; {none_left_sentence(attempts)}", attempts)
+    def deadline_passed(self, decision: RoutingDecision, running: str, deadline: str) -> NoModelAvailable:
+        """The request's ``deadline``, so called, passed while ``running`` was asked, or waited for."""
+        attempts = self._attempts | {
+            running: Attempt(running, "no first token by the deadline", self._next_try_s(running))
+        }
+        for model in (decision.model, *decision.chain):
+            if model not in attempts:
+                attempts[model] = Attempt(model, "not asked: the deadline had passed", self._next_try_s(model))
+        named = (*attempts.values(), *self._set_aside(decision))
+        return NoModelAvailable(f"{deadline} passed before a first token; {none_left_sentence(named)}", named)
 
     def _set_aside(self, decision: RoutingDecision) -> list[Attempt]:
         """The models that the decision left out; only health mends with time."""

@@ -15,11 +15,12 @@ from typing import TYPE_CHECKING, Self
 
 from modelway.conductor.history import AttemptRecord
 from modelway.errors import BackendError, StreamInterrupted
-from modelway.events import Ended, Finished, ModelLoading, Queued, TextDelta, ThinkingDelta
+from modelway.events import Ended, Finished, ModelLoading, Queued, TextDelta, ThinkingDelta, ToolCallDelta
 from modelway.types import RequestOutcome
 
 if TYPE_CHECKING:
     from modelway.conductor.history import Trace
+    from modelway.conductor.seam import SoFar
     from modelway.config.settings import ResolvedModel
     from modelway.events import BackendEvent, ConductorMessage
     from modelway.waiters import Waiters
@@ -45,15 +46,15 @@ class Turn:
     """``with Turn(...) as turn``, then ``turn.wait()`` to its end, then the model may be asked.
 
     Entering raises ``NoModelAvailable`` where the model may not be asked now, ``RateLimited`` or ``QueueFull``
-    where a limit keeps the request out.
+    where a limit keeps the request out. What is handed on of the answer is added to ``so_far``.
     """
 
-    def __init__(self, waiters: Waiters, model: ResolvedModel, trace: Trace, claim: Claim) -> None:
+    def __init__(self, waiters: Waiters, model: ResolvedModel, trace: Trace, claim: Claim, so_far: SoFar) -> None:
         self.model = model
         self._waiters = waiters
         self._trace = trace
         self._claim = claim
-        self._text: list[str] = []
+        self._so_far = so_far
         self._has_begun = False
         self._started_at = 0.0
         self._loading_at: float | None = None
@@ -98,12 +99,13 @@ class Turn:
         return self._first_at is not None
 
     @property
-    def ended(self) -> bool:
-        return self._ended is not None
+    def warm_ttft_ms(self) -> float:
+        """How long the model took to its first token; 0.0 where it had to be loaded first, or has yet to answer."""
+        return 0.0 if self._loading_at is not None or self._ttft_ms is None else self._ttft_ms
 
     @property
-    def partial(self) -> str:
-        return "".join(self._text)
+    def ended(self) -> bool:
+        return self._ended is not None
 
     def note(self, event: BackendEvent) -> ConductorMessage | None:
         """Take note of ``event``; what the caller is to see of it."""
@@ -118,11 +120,18 @@ class Turn:
             case TextDelta(text="") | ThinkingDelta(text=""):
                 return None  # says nothing, so the way back stays open
             case TextDelta(text=text):
-                self._text.append(text)
+                self._so_far.texts.append(text)
+            case ToolCallDelta():
+                self._so_far.has_tool_calls = True
         if self._first_at is None:
-            self._first_at = time.perf_counter()
-            self._trace.ttft_ms = self._trace.elapsed_ms()
+            self._begin_answer()
         return event
+
+    def _begin_answer(self) -> None:
+        self._first_at = time.perf_counter()
+        if not self._so_far.has_begun:
+            self._so_far.has_begun = True
+            self._trace.ttft_ms = self._trace.elapsed_ms()
 
     def __exit__(self, _: object, error: BaseException | None, __: object) -> None:
         if not self._has_begun:
@@ -132,7 +141,13 @@ class Turn:
             self._ended_at = time.perf_counter()
             kind = error.kind if isinstance(error, BackendError | StreamInterrupted) else "cancelled"
             retry_after_s = error.retry_after_s if isinstance(error, BackendError) else None
-            outcome = RequestOutcome(False, kind=kind, duration_ms=self._duration_ms, retry_after_s=retry_after_s)
+            outcome = RequestOutcome(
+                False,
+                kind=kind,
+                duration_ms=self._duration_ms,
+                retry_after_s=retry_after_s,
+                load_ms=self._own_load_ms,
+            )
         else:
             self._trace.served(self.model.id)
             outcome = self._success(self._ended)
@@ -171,7 +186,13 @@ class Turn:
             ttft_ms=None if ttft_ms is None else max(0.0, ttft_ms - load_ms),
             duration_ms=max(0.0, self._duration_ms - load_ms),
             tokens=tokens if tokens is not None and tokens <= _MAX_COUNT else None,
+            load_ms=self._own_load_ms,
         )
+
+    @property
+    def _own_load_ms(self) -> float | None:
+        """What loading took where this request had it loaded: backends tell a moment of it for warm models, too."""
+        return None if self._loading_at is None else self._load_ms
 
     @property
     def _load_ms(self) -> float | None:

@@ -63,7 +63,7 @@ def _own_name(name: str) -> str:
     return _plain(name)
 
 
-def _one_key_a_task(table: object) -> object:
+def one_key_a_task(table: object) -> object:
     """Two spellings of one task as keys would silently drop one of the entries."""
     seen: dict[str, str] = {}
     for key in table if isinstance(table, dict) else ():
@@ -97,9 +97,8 @@ Count = Annotated[int, Field(ge=0, le=2**53)]
 Milliseconds = Annotated[int, Field(ge=1, le=_DAY_MS)]
 Seconds = Annotated[float, Field(gt=0, le=_DAY_MS / 1000)]
 EnvironmentVariable = Annotated[str, Field(pattern=r"^[A-Za-z_][A-Za-z0-9_]{0,99}$")]
-Defaults = Annotated[dict[ServedTask, OwnName], BeforeValidator(_one_key_a_task)]
+Defaults = Annotated[dict[ServedTask, OwnName], BeforeValidator(one_key_a_task)]
 Priors = Annotated[
-    dict[ServedTask, Annotated[float, Field(gt=0, le=1)]], Field(min_length=1), BeforeValidator(_one_key_a_task)
+    dict[ServedTask, Annotated[float, Field(gt=0, le=1)]], Field(min_length=1), BeforeValidator(one_key_a_task)
 ]
 Chain = Annotated[tuple[TaskOrModel, ...], Field(strict=False)]
-Fallbacks = Annotated[dict[TaskOrModel, Chain], BeforeValidator(_one_key_a_task)]

@@ -163,6 +163,6 @@ def _listed(written: str, base_dir: Path) -> dict[str, Path]:
 
 def _names_used(config: Config) -> Iterator[str]:
     yield from config.defaults.values()
-    for name, chain in config.fallbacks.items():
+    for name, chain in config.fallbacks.chains.items():
         yield name
         yield from chain

@@ -70,8 +70,9 @@ class ClassifierConfig(Section):
 
 
 class TimeoutsConfig(Section):
-    """``[timeouts]``: how soon the first token of a warm model is wanted. They end no request; of models that are equal
-    otherwise, one that is expected to answer later stands behind those that keep them."""
+    """``[timeouts]``: how soon the first token of a warm model is wanted. They end no request: of models that are equal
+    otherwise, one that is expected to answer later stands behind those that keep them, and a first token that comes
+    later is told."""
 
     quick_ms: Milliseconds = 100
     """For quick answers, milliseconds: below what people notice as a wait."""
@@ -82,7 +83,7 @@ class TimeoutsConfig(Section):
 
 
 class DeadlinesConfig(Section):
-    """``[deadlines]``: when an attempt is given up. Each is its own; a running answer has no total limit."""
+    """``[deadlines]``: when an attempt is given up. Each is its own."""
 
     connect_ms: Milliseconds | None = None
     """To open a connection, milliseconds; absent: 1,000 on this device and 5,000 elsewhere."""
@@ -92,6 +93,9 @@ class DeadlinesConfig(Section):
     """From the request (or from when its model is loaded) to the first token, milliseconds."""
     between_tokens_ms: Milliseconds = 30_000
     """From one token to the next, milliseconds."""
+    total_ms: Milliseconds | None = None
+    """From the request to the end of its answer, over all waits and attempts, milliseconds; absent: no limit. A long
+    answer is no fault, and one that has stopped coming is noticed by ``between_tokens_ms``."""
 
 
 class PrivacyConfig(Section):
@@ -115,6 +119,9 @@ class ServerConfig(Section):
     """The TCP port; 0 takes a free one."""
     notice_after_ms: Milliseconds = 2_000
     """After how many milliseconds without a token a streamed answer is opened with a comment line."""
+    write_timeout_ms: Milliseconds = 30_000
+    """After how many milliseconds a client that does not read its answer is taken to have left: its connection is
+    closed, and that to the model's server with it."""
 
     @field_validator("host")
     @classmethod

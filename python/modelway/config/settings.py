@@ -23,7 +23,14 @@ from modelway.types import TaskClass
 if TYPE_CHECKING:
     from modelway.config import Config
     from modelway.config.limits import FairnessConfig
-    from modelway.config.sections import BackendConfig, HealthConfig, ModelConfig, ServerConfig, TimeoutsConfig
+    from modelway.config.sections import (
+        BackendConfig,
+        DeadlinesConfig,
+        HealthConfig,
+        ModelConfig,
+        ServerConfig,
+        TimeoutsConfig,
+    )
 
 #: Where a strength stands for something that the model can do at all.
 _IMPLIED_CAPABILITY = {
@@ -121,9 +128,11 @@ class Settings:
     models: tuple[ResolvedModel, ...]
     defaults: dict[str, str]
     fallbacks: dict[str, tuple[str, ...]]
+    continue_midstream: bool
     keywords: dict[str, tuple[str, ...]]
     classifier: ResolvedClassifier
     timeouts: TimeoutsConfig
+    deadlines: DeadlinesConfig
     health: HealthConfig
     limits: Limits
     user_limits: Limits
@@ -153,7 +162,8 @@ def resolve(config: Config, environ: Mapping[str, str] = os.environ) -> Settings
         backends=tuple(backends.values()),
         models=tuple(models),
         defaults=dict(config.defaults),
-        fallbacks=dict(config.fallbacks),
+        fallbacks=dict(config.fallbacks.chains),
+        continue_midstream=config.fallbacks.continue_midstream,
         keywords=config.routing.by_task(),
         classifier=ResolvedClassifier(
             weights=_file(config.classifier.weights, config.base_dir),
@@ -161,6 +171,7 @@ def resolve(config: Config, environ: Mapping[str, str] = os.environ) -> Settings
             priors=dict(config.classifier.priors or {}),
         ),
         timeouts=config.timeouts,
+        deadlines=config.deadlines,
         health=config.health,
         limits=limits_of(config.limits),
         user_limits=limits_of(config.limits.user),

@@ -14,7 +14,8 @@ from typing import Annotated, Any
 
 from pydantic import BaseModel, Field, PrivateAttr, ValidationError
 
-from modelway.config.fields import Defaults, Fallbacks, Section
+from modelway.config.fallbacks import FallbacksConfig
+from modelway.config.fields import Defaults, Section
 from modelway.config.folders import with_named_files
 from modelway.config.limits import AllLimitsConfig, FairnessConfig
 from modelway.config.problems import problems_of, syntax_problem
@@ -51,9 +52,8 @@ class Config(Section):
     """Words that speak for a task."""
     classifier: ClassifierConfig = ClassifierConfig()
     """How prompts are read."""
-    fallbacks: Fallbacks = Field(default_factory=dict)
-    """Task or model -> the tasks and models that follow when it fails, in order. A task's name is the task, also
-    where a model has the same name."""
+    fallbacks: FallbacksConfig = FallbacksConfig()
+    """Who follows when a model fails."""
     timeouts: TimeoutsConfig = TimeoutsConfig()
     """How soon the first token is wanted."""
     deadlines: DeadlinesConfig = DeadlinesConfig()
@@ -223,3 +223,5 @@ def _origins(section: BaseModel, path: str, *, written: bool) -> Iterator[tuple[
                 yield from _origins(item, f"{here}[{i}]", written=is_written)
         else:
             yield here, "file" if is_written else "default"
+    for key in section.model_extra or ():  # a table whose keys are names
+        yield f"{path}.{key}", "file"

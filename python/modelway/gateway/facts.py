@@ -70,6 +70,8 @@ class Facts:
                 self._tried.append(event.from_model)
                 self.model = event.to_model
                 self._load_began = None
+                if event.continues_after is not None:
+                    self._warnings.append(event.announce())
             case ModelLoading():
                 self._load_began = self.elapsed_ms
             case Degraded():
@@ -114,7 +116,7 @@ class Facts:
                 "task": self._selected.task,
                 "confidence": f"{self._selected.confidence:.3f}",
                 "location": location,
-                "reason": "fallback" if self._tried else self._selected.reason,
+                "reason": self._selected.reason if self.model == self._selected.model else "fallback",
                 "fallback": self.fallback,
             }
         if self._load_ms is not None:
@@ -130,6 +132,9 @@ class Facts:
             eta = "" if queued.eta_s is None else f" eta_s={queued.eta_s:.0f}"
             return f"queued position={queued.position}{eta}"
         return f"waiting model={clean(self.model)} elapsed_ms={self.elapsed_ms:.0f}"
+
+    def seam_comment(self, seam: FallingBack) -> str:
+        return f"seam from={clean(seam.from_model)} to={clean(seam.to_model)} after_chars={seam.continues_after}"
 
     def served_comment(self) -> str:
         return (

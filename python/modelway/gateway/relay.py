@@ -8,7 +8,8 @@ the first record itself, another model may still take over.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncGenerator
+import re
+from collections.abc import AsyncGenerator, Coroutine, Sequence
 from contextlib import aclosing, suppress
 from typing import Any, Protocol
 
@@ -17,12 +18,17 @@ from aiohttp import web
 
 from modelway.conductor import Conductor
 from modelway.conductor.reply import Reply, reply_of
-from modelway.events import ConductorMessage, Finished, TextDelta, ThinkingDelta, ToolCallDelta
+from modelway.errors import InvalidRequest
+from modelway.events import ConductorMessage, FallingBack, Finished, TextDelta, ThinkingDelta, ToolCallDelta
 from modelway.gateway.asked import Asked
-from modelway.gateway.facts import Facts
+from modelway.gateway.facts import Facts, clean
 from modelway.gateway.problems import Problem, problem_of
+from modelway.gateway.write_timeout import WriteTimeout
 
 Delta = TextDelta | ThinkingDelta | ToolCallDelta
+
+#: Milliseconds that the client gives the first token.
+DEADLINE_HEADER = "x-modelway-deadline-ms"
 
 #: Seconds between two comment lines of a stream that waits for its first record.
 NOTICE_EVERY_S = 5.0
@@ -61,10 +67,10 @@ class _ClientLeft(Exception):
 async def relay(
     request: web.Request, conductor: Conductor, asked: Asked, framing: Framing, facts: Facts
 ) -> web.StreamResponse:
-    """Answer ``asked``. Raises the conductor's errors where nothing has been sent yet.
+    """Answer ``asked``. Raises the conductor's errors, and those of a wrong deadline, where nothing has been sent yet.
 
-    However it ends, also when aiohttp cancels it because the client left, the conductor's stream is closed,
-    and with it the upstream connection.
+    However it ends, also when aiohttp cancels it because the client left or does not read, the conductor's stream is
+    closed, and with it the upstream connection.
     """
     events = conductor.stream(
         asked.messages,
@@ -75,13 +81,25 @@ async def relay(
         extra=asked.extra,
         extra_protocol=asked.extra_protocol,
         user=asked.user,
+        deadline_ms=deadline_ms(request.headers.getall(DEADLINE_HEADER, [])),
         request_id=facts.request_id,
     )
+    server = conductor.settings.server
     async with aclosing(events):
-        if not asked.stream:
-            return await _whole(events, framing, facts)
-        notice_after_s = conductor.settings.server.notice_after_ms / 1000
-        return await _Stream(request, framing, facts, notice_after_s).send(events)
+        with WriteTimeout(request.transport, server.write_timeout_ms / 1000) as watch:
+            if not asked.stream:
+                return await _send_whole(request, await _whole(events, framing, facts), watch)
+            return await _Stream(request, framing, facts, server.notice_after_ms / 1000, watch).send(events)
+
+
+def deadline_ms(values: Sequence[str]) -> int | None:
+    """What the client's header says, given with all its values. Raises :class:`InvalidRequest`."""
+    if not values:
+        return None
+    if len(values) > 1 or not re.fullmatch("[0-9]{1,9}", values[0]) or int(values[0]) == 0:
+        given = clean(", ".join(values), 40)
+        raise InvalidRequest(f"{DEADLINE_HEADER}: {given!r} given; it must be one whole number of milliseconds above 0")
+    return int(values[0])
 
 
 async def _whole(events: AsyncGenerator[ConductorMessage, None], framing: Framing, facts: Facts) -> web.Response:
@@ -95,15 +113,27 @@ async def _whole(events: AsyncGenerator[ConductorMessage, None], framing: Framin
     return web.Response(body=body, content_type="application/json", headers=facts.headers())
 
 
+async def _send_whole(request: web.Request, response: web.Response, watch: WriteTimeout) -> web.Response:
+    """Write ``response`` to its end here, where somebody watches; aiohttp has nothing left to write."""
+    watch.begin()
+    with suppress(ConnectionError):
+        await response.prepare(request)
+        await response.write_eof()
+    return response
+
+
 class _Stream:
     """A streamed answer. One task reads the events and writes records; before the first, a second one
     writes notices. The first awaits the second's end before it writes, so the two never write at once."""
 
-    def __init__(self, request: web.Request, framing: Framing, facts: Facts, notice_after_s: float) -> None:
+    def __init__(
+        self, request: web.Request, framing: Framing, facts: Facts, notice_after_s: float, watch: WriteTimeout
+    ) -> None:
         self._request = request
         self._framing = framing
         self._facts = facts
         self._notice_after_s = notice_after_s
+        self._watch = watch
         self._response: web.StreamResponse | None = None
         self._begun = False
         self._notices_over = asyncio.Event()
@@ -112,6 +142,7 @@ class _Stream:
         notices = asyncio.create_task(self._give_notice()) if self._framing.has_comments else None
         try:
             await self._pass_on(events, notices)
+            await self._end()
         except _ClientLeft:
             pass
         except Exception as error:
@@ -120,6 +151,7 @@ class _Stream:
                 if self._response is None:
                     raise
                 await self._write(self._framing.failure(problem_of(error)))
+                await self._end()
         finally:
             if notices is not None:
                 notices.cancel()
@@ -137,6 +169,8 @@ class _Stream:
                 await self._write(self._framing.delta(event, self._facts.model))
             elif isinstance(event, Finished):
                 await self._write(self._framing.end(event, self._facts))
+            elif isinstance(event, FallingBack) and event.continues_after is not None:
+                await self._write(self._framing.comment(self._facts.seam_comment(event)))
 
     async def _begin(self, notices: asyncio.Task[None] | None) -> None:
         """The serving model is known: say so in the headers, or in a comment where they have gone out."""
@@ -163,17 +197,30 @@ class _Stream:
         if notices is not None:
             await notices
 
+    async def _end(self) -> None:
+        """End the body here, where somebody watches; aiohttp has nothing left to write."""
+        if self._response is not None:
+            await self._watched(self._response.write_eof())
+
     async def _write(self, data: bytes) -> None:
-        if not data:
-            return
+        if data:
+            await self._watched(self._send(data))
+
+    async def _send(self, data: bytes) -> None:
+        if self._response is None:
+            headers = self._facts.headers() | {
+                "Content-Type": self._framing.content_type,
+                "Cache-Control": "no-cache",
+            }
+            self._response = web.StreamResponse(headers=headers)
+            await self._response.prepare(self._request)
+        await self._response.write(data)
+
+    async def _watched(self, writing: Coroutine[None, None, None]) -> None:
+        self._watch.begin()
         try:
-            if self._response is None:
-                headers = self._facts.headers() | {
-                    "Content-Type": self._framing.content_type,
-                    "Cache-Control": "no-cache",
-                }
-                self._response = web.StreamResponse(headers=headers)
-                await self._response.prepare(self._request)
-            await self._response.write(data)
+            await writing
         except ConnectionError as error:
             raise _ClientLeft from error
+        finally:
+            self._watch.end()

@@ -23,6 +23,9 @@ from modelway.pools.stats import Counts
 _DNS_S = 10
 #: How long one address of a host is tried before the next one is tried beside it, seconds (RFC 8305, section 5).
 _NEXT_ADDRESS_S = 0.25
+#: What is read ahead of a caller that does not ask for more; twice this, and what one read brings, may be held. The
+#: library's own figure lets a request whose client does not read hold more than 1 MiB.
+_READ_AHEAD_BYTES = 64 * 1024
 
 
 class StaleConnection(aiohttp.ClientError):
@@ -132,6 +135,7 @@ class Generation:
             # A compressed body could inflate without limit.
             headers={"Accept-Encoding": "identity", "User-Agent": "modelway"},
             auto_decompress=False,
+            read_bufsize=_READ_AHEAD_BYTES,
             trust_env=False,
             cookie_jar=aiohttp.DummyCookieJar(),
             trace_configs=[trace],

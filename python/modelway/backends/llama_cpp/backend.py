@@ -87,7 +87,7 @@ class LlamaCppBackend:
         return left_out(call, "llama_server")
 
     async def stream(self, call: ChatCall) -> AsyncGenerator[BackendEvent, None]:
-        load = self._load(call.model_id)
+        load = self._load(call.model_id, call.load_s)
         if not load.done():
             yield ModelLoading(call.model_id, self.name)
         worker = await self._loaded(load, call.model_id)
@@ -128,13 +128,13 @@ class LlamaCppBackend:
         if self._watchers:
             await asyncio.wait(list(self._watchers.values()))
 
-    def _load(self, model_id: str) -> asyncio.Task[_Worker]:
-        """The one load of this model, begun now if there is none."""
+    def _load(self, model_id: str, load_s: float | None) -> asyncio.Task[_Worker]:
+        """The one load of this model, begun now if there is none; ``load_s`` None: as configured."""
         if self._closed:
             raise self._closed_error(model_id)
         load = self._workers.get(model_id)
         if load is None:
-            load = self._workers[model_id] = asyncio.create_task(self._start(model_id))
+            load = self._workers[model_id] = asyncio.create_task(self._start(model_id, load_s))
             load.add_done_callback(lambda load: self._load_ended(model_id, load))
         return load
 
@@ -153,10 +153,11 @@ class LlamaCppBackend:
                 raise self._closed_error(model_id) from None
             raise
 
-    async def _start(self, model_id: str) -> _Worker:
+    async def _start(self, model_id: str, load_s: float | None) -> _Worker:
         origin = Origin(self.name, model_id)
         path = await asyncio.to_thread(_checked_file, self._models.get(model_id), origin)
-        child = await LlamaChild.start(path, self._options, self._deadlines.load_s, origin)
+        longest_s = self._deadlines.load_s if load_s is None else load_s
+        child = await LlamaChild.start(path, self._options, longest_s, origin)
         backend = OpenAICompatBackend(
             self.name,
             child.address,

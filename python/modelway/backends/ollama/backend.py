@@ -82,7 +82,7 @@ class OllamaBackend:
         async with request as exchange:
             patience_s = min(_LOADING_SIGN_S, self._deadlines.first_token_s / 2)
             if not await exchange.answers_within(patience_s) and await self._is_cold(call.model):
-                exchange.allow_load()
+                exchange.allow_load(call.load_s)
                 yield ModelLoading(call.model_id, self.name)
             await exchange.answer(_STREAM_TYPES)
             async with aclosing(exchange.events(OllamaAnswer(origin))) as events:

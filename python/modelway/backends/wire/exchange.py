@@ -85,9 +85,9 @@ class Exchange:
         await asyncio.wait({self._sending}, timeout=seconds)
         return self._sending.done()
 
-    def allow_load(self) -> None:
-        """The server is loading the model: the first token has the time for that, too."""
-        self._load_s = self._deadlines.load_s
+    def allow_load(self, load_s: float | None = None) -> None:
+        """The server is loading the model: the first token has the time for that, too; None: as configured."""
+        self._load_s = self._deadlines.load_s if load_s is None else load_s
         self._deadline += self._load_s
 
     async def answer(self, content_types: tuple[str, ...]) -> None:

@@ -1,0 +1,256 @@
+"""One request on its way along the chain of its decision: the only loop over candidates.
+
+Routing knows nothing of backends and backends know nothing of routing; they are joined here. Each thing that is held
+has one owner and one ``with``: a :class:`~modelway.conductor.turn.Turn` and the backend's stream for one candidate.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncGenerator, Callable, Iterator
+from contextlib import aclosing
+from dataclasses import replace
+from typing import TYPE_CHECKING
+
+from modelway.conductor.deadlines import learned_load_s
+from modelway.conductor.failures import Failure, break_clause, clause, moves_on
+from modelway.conductor.retries import MOST_ATTEMPTS, Again, again
+from modelway.conductor.seam import can_go_on, continued
+from modelway.conductor.turn import Turn
+from modelway.errors import (
+    BackendError,
+    ModelwayError,
+    NoModelAvailable,
+    QueueFull,
+    RateLimited,
+    StreamInterrupted,
+    UnknownModel,
+)
+from modelway.events import BackendEvent, ConductorMessage, Degraded, FallingBack, ModelSelected
+from modelway.explain import rejection_sentence
+from modelway.types import RoutingDecision, RoutingRequest, SelectionReason
+
+if TYPE_CHECKING:
+    from modelway.backends.base import ChatCall
+    from modelway.conductor.lineup import Lineup
+    from modelway.conductor.run import Run
+    from modelway.config.settings import ResolvedModel
+    from modelway.router import ModelRouter
+    from modelway.waiters import Waiters
+
+#: The decision is less than what was asked for by name.
+_DEGRADED = frozenset({SelectionReason.Capability, SelectionReason.ContextLength, SelectionReason.Privacy})
+
+
+class Serving:
+    """Serves one request; ``events`` is read once.
+
+    ``refuse_if_closed`` raises where the conductor is closed, ``chance`` draws from [0, 1).
+    """
+
+    def __init__(
+        self,
+        run: Run,
+        router: ModelRouter,
+        waiters: Waiters,
+        lineup: Lineup,
+        *,
+        refuse_if_closed: Callable[[], None],
+        chance: Callable[[], float],
+    ) -> None:
+        self._run = run
+        self._router = router
+        self._waiters = waiters
+        self._lineup = lineup
+        self._refuse_if_closed = refuse_if_closed
+        self._chance = chance
+        self._retries = 0
+        self._broken: StreamInterrupted | None = None  # what the answer has come to, unless another model goes on
+
+    async def events(self) -> AsyncGenerator[ConductorMessage, None]:
+        """Route, then ask one candidate after the other until one has answered.
+
+        Raises what the request comes to: see ``Conductor.stream``.
+        """
+        run = self._run
+        decision = self._router.select(run.request)
+        run.trace.task = str(decision.task)
+        yield _selected(decision, run.trace.request_id)
+        if degraded := _degraded(decision, run.request):
+            yield degraded
+        candidate, following = decision.model, _following(decision)
+        while True:
+            try:
+                async with aclosing(self._ask(candidate, decision.budget_ms)) as events:
+                    async for event in events:
+                        yield event
+                return
+            except StreamInterrupted as error:
+                why = self._why_broken(error)
+            except (BackendError, NoModelAvailable, RateLimited, QueueFull) as error:
+                why = self._why_failed(candidate, error)
+            except TimeoutError:
+                raise self._out_of_time(decision, candidate) from None
+            choice = self._next(decision, following)
+            yield FallingBack(candidate, choice.model, why, self._seam())
+            if choice.pause_s:
+                await asyncio.sleep(choice.pause_s)
+            candidate = choice.model
+
+    async def _ask(self, candidate: str, budget_ms: int) -> AsyncGenerator[ConductorMessage, None]:
+        """One candidate's answer, once it is the request's turn; its first token is wanted within ``budget_ms``.
+
+        Raises ``BackendError`` or ``NoModelAvailable`` if it failed before its first token, ``RateLimited`` or
+        ``QueueFull`` if it may not be asked, ``TimeoutError`` if the request's deadline passed, and
+        ``StreamInterrupted`` if it failed later.
+        """
+        self._refuse_if_closed()  # a stream that ``aclose`` broke off must not wake the next backend
+        run = self._run
+        model = self._lineup.model(candidate)
+        call = self._call(model)
+        backend = self._lineup.backend(model.backend)
+        with Turn(self._waiters, model, run.trace, run.claim, run.so_far) as turn:
+            async with aclosing(turn.wait()) as places:
+                async for place in places:
+                    yield place
+            self._refuse_if_closed()
+            is_silent = True
+            deadline = None if run.deadline is None else run.deadline.at
+            try:
+                async with aclosing(backend.stream(call)) as events:
+                    while not turn.ended:
+                        event = turn.note(await _next(events, deadline))
+                        if event is None:
+                            continue
+                        if is_silent and turn.answering:
+                            is_silent = False
+                            deadline = None if run.deadline is None else run.deadline.at
+                            # Told by the model that serves, not by those that failed.
+                            if ignored := backend.unsupported_options(call):
+                                yield Degraded("options", f"{candidate} can't honour {', '.join(ignored)}.")
+                            if turn.warm_ttft_ms > budget_ms:
+                                yield Degraded("slow", _slow_sentence(candidate, turn.warm_ttft_ms, budget_ms))
+                        yield event
+            except BackendError as error:
+                if not turn.answering:
+                    raise
+                raise self._interrupted(f"broke off: {error}", model, error.kind) from error
+        yield turn.finished()
+
+    def _call(self, model: ResolvedModel) -> ChatCall:
+        load_s = learned_load_s(self._load_ms(model.id), self._lineup.settings.deadlines.load_ms)
+        call = replace(self._run.call, model=model.name, model_id=model.id, num_ctx=model.num_ctx, load_s=load_s)
+        return continued(call, self._run.so_far.text) if self._broken else call
+
+    def _load_ms(self, model: str) -> float | None:
+        try:
+            return self._router.health(model).load_ms
+        except UnknownModel:  # the configuration was replaced meanwhile
+            return None
+
+    def _why_broken(self, error: StreamInterrupted) -> str:
+        """The answer broke off: how. Raises ``error`` where no other model may go on."""
+        cause = error.__cause__
+        if (
+            not isinstance(cause, BackendError)
+            or not self._lineup.settings.continue_midstream
+            or not can_go_on(self._run.call, self._run.so_far)
+        ):
+            raise error
+        self._broken = error
+        return break_clause(cause)
+
+    def _why_failed(self, candidate: str, error: Failure) -> str:
+        """``candidate`` failed before its first token: how. Raises ``error`` where it is the caller's."""
+        # Of an answer that is to be gone on with, the caller has the half, and a refusal is of our own words.
+        if self._broken is None and not moves_on(error):
+            raise error
+        self._run.failures.add(candidate, error)
+        return clause(error)
+
+    def _next(self, decision: RoutingDecision, following: Iterator[str]) -> Again:
+        """Who is asked next, and after what pause. Raises what the request comes to where nobody is left."""
+        model = next(following, None)
+        if model is not None:
+            return Again(model, 0.0)
+        if self._broken is not None:
+            raise self._broken
+        failures, deadline = self._run.failures, self._run.deadline
+        choice = None
+        if len(self._run.trace.attempts) < MOST_ATTEMPTS:
+            left_s = None if deadline is None else deadline.at - asyncio.get_running_loop().time()
+            choice = again(failures.errors, self._held_s, retries=self._retries, chance=self._chance(), left_s=left_s)
+        if choice is None:
+            raise failures.none_left(decision)
+        self._retries += 1
+        return choice
+
+    def _held_s(self, model: str) -> float | None:
+        """For how long its server asked us to leave ``model`` alone; None: its circuit is open."""
+        try:
+            health = self._router.health(model)
+        except UnknownModel:
+            return None
+        if health.available:
+            return 0.0
+        return health.retry_in_s if health.held else None
+
+    def _out_of_time(self, decision: RoutingDecision, candidate: str) -> ModelwayError:
+        run = self._run
+        assert run.deadline is not None
+        if run.so_far.has_begun:
+            ended = f"was ended: {run.deadline.name} passed before it was complete"
+            return self._interrupted(ended, self._lineup.model(candidate), "timeout")
+        return run.failures.deadline_passed(decision, candidate, run.deadline.name)
+
+    def _interrupted(self, how: str, model: ResolvedModel, kind: str) -> StreamInterrupted:
+        message = f"the answer of {model.id} {how}"
+        partial = self._run.so_far.text
+        return StreamInterrupted(message, partial=partial, model=model.id, backend=model.backend, kind=kind)
+
+    def _seam(self) -> int | None:
+        return None if self._broken is None else self._run.so_far.characters
+
+
+def _slow_sentence(model: str, ttft_ms: float, budget_ms: int) -> str:
+    return f"{model} took {ttft_ms / 1000:.1f} s to begin its answer; {budget_ms / 1000:g} s were wanted."
+
+
+def _following(decision: RoutingDecision) -> Iterator[str]:
+    """The chain of ``decision``, which it makes when it is read: most requests never do."""
+    yield from decision.chain
+
+
+async def _next(events: AsyncGenerator[BackendEvent, None], deadline: float | None) -> BackendEvent:
+    """The next event. Raises ``TimeoutError`` once ``deadline`` (the loop's time) has passed."""
+    try:
+        if deadline is None:
+            return await anext(events)
+        async with asyncio.timeout_at(deadline):
+            return await anext(events)
+    except StopAsyncIteration:
+        raise BackendError("the backend's stream ended without saying so", kind="interrupted") from None
+
+
+def _selected(decision: RoutingDecision, request_id: str) -> ModelSelected:
+    return ModelSelected(
+        model=decision.model,
+        backend=decision.backend,
+        task=str(decision.task),
+        confidence=decision.confidence,
+        location=str(decision.location),
+        reason=str(decision.reason),
+        explanation=decision.explanation,
+        request_id=request_id,
+        decision=decision,
+    )
+
+
+def _degraded(decision: RoutingDecision, request: RoutingRequest) -> Degraded | None:
+    """The notice that something else serves than what was asked for by name, or than the usual choice."""
+    by_name = request.model is not None and decision.reason in _DEGRADED
+    if not by_name and decision.reason != SelectionReason.Fallback:
+        return None
+    preferred, why = decision.rejected[0]
+    detail = f"{decision.model} answers instead of {preferred}: {rejection_sentence(why)}."
+    return Degraded(str(decision.reason), detail)
