@@ -15,8 +15,8 @@ class ModelRequest:
     ``model`` is the key in ``models`` where there is one, else the name as asked; ``asked`` is always the
     latter. ``started`` and ``ended`` are ``time.monotonic()`` seconds. A request ends in one of three ways:
     ``finished`` (what the fault, if any, allowed went out, error answers too), ``cancelled`` (the client
-    left), or neither (the server broke it off). ``held``: it waits at a gate or stalls. ``repr`` shows
-    nothing of what was asked.
+    left), or neither (the server broke it off, on purpose where ``reset``). ``held``: it waits at a gate or
+    stalls. ``repr`` shows nothing of what was asked.
     """
 
     model: str
