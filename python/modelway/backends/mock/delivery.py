@@ -148,6 +148,7 @@ class Delivery:
             await self._write(self.ask.dialect.opening())
 
     async def _strike(self, fault: Fault, due: bytes | None, answer: Answer) -> _Then:
+        self.record.struck = time.monotonic()
         dialect = self.ask.dialect
         if fault.kind in _LAST_WORDS:
             await self._write(_LAST_WORDS[fault.kind](dialect, fault))

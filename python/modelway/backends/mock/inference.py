@@ -102,6 +102,8 @@ async def _answer(
     record.model = name
     config = backend.models[name]
     fault = backend.take_fault(name)
+    if fault is not None:
+        record.struck = time.monotonic()
     match fault:
         case Fault(kind=FaultKind.RESET_BEFORE_HEADERS):
             await break_off(request, record, reset=True)
