@@ -1,8 +1,8 @@
 """The scene of the fault table: a server whose first model fails, a second server that serves, and who looks on.
 
 The chain is ``first-model``, ``second-model``, ``spare-model``. The second stands on a backend of its own. The spare
-one shares the first's, comes last because it is weak in everything, and tells whether the fault counted against that
-backend, too. A circuit opens here after one hard failure, or when less than half of two answers or more were good.
+one shares the first's, comes last because it is weak in what is asked here, and tells whether the fault counted against
+that backend, too. A circuit opens here after one hard failure, or when less than half of two answers or more were good.
 """
 
 from __future__ import annotations
@@ -57,18 +57,23 @@ class Scene:
         self.router.check_books()
 
 
-def config_text(first_url: str, second_url: str, protocol: Protocol, *, more: str = "", model: str = "") -> str:
-    """``more`` is TOML put in front, ``model`` is of the first model's own table."""
+def config_text(
+    first_url: str, second_url: str, protocol: Protocol, *, more: str = "", model: str = "", health: str = ""
+) -> str:
+    """``more`` is TOML put in front, ``model`` and ``health`` belong to the first model's table and to ``[health]``."""
     kind = "ollama" if protocol == "ollama" else "openai"
     return f"""{more}
 [health]
 failures_to_open = 1
 samples_to_judge = 2
 least_success_percent = 50
+{health}
 [defaults]
-general = "first-model"
+quick = "first-model"
+tool_use = "first-model"
 [fallbacks]
-general = ["second-model"]
+quick = ["second-model"]
+tool_use = ["second-model"]
 [[backends]]
 name = "first"
 kind = "{kind}"
@@ -89,7 +94,7 @@ supports_tools = true
 [[models]]
 id = "spare-model"
 backend = "first"
-weaknesses = ["General"]
+weaknesses = ["QuickResponse", "ToolUse"]
 """
 
 
@@ -100,6 +105,7 @@ async def scene(
     hasty: bool = False,
     more: str = "",
     model: str = "",
+    health: str = "",
     url: str | None = None,
     tls: ssl.SSLContext | None = None,
 ) -> AsyncIterator[Scene]:
@@ -118,7 +124,12 @@ async def scene(
         port = first.url.rpartition(":")[2]
         deadlines = f"[deadlines]\n{DEADLINES}" if hasty else ""
         text = config_text(
-            (url or first.url).replace("PORT", port), second.url, protocol, more=deadlines + more, model=model
+            (url or first.url).replace("PORT", port),
+            second.url,
+            protocol,
+            more=deadlines + more,
+            model=model,
+            health=health,
         )
         conductor = Conductor(router=BookkeepingRouter(Config.from_toml(text)))
         try:
