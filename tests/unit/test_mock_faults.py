@@ -248,10 +248,9 @@ async def test_a_wrong_content_type_announces_the_right_answer(server, http, giv
 
 async def test_a_huge_header_stands_before_the_answer(server):
     server.fail("code", Fault(FaultKind.HUGE_HEADER), times=2)
-    async with aiohttp.ClientSession(max_field_size=100_000) as patient:
-        async with chat(patient, server) as answer:
-            assert len(answer.headers["X-Padding"]) == 64 * 1024
-            assert records(await answer.read())[-1]["done"]
+    async with aiohttp.ClientSession(max_field_size=100_000) as patient, chat(patient, server) as answer:
+        assert len(answer.headers["X-Padding"]) == 64 * 1024
+        assert records(await answer.read())[-1]["done"]
     async with aiohttp.ClientSession() as usual:
         with pytest.raises(aiohttp.ClientResponseError):
             await read(chat(usual, server))
