@@ -143,6 +143,7 @@ bench: $(STAMPS)/dev ## measurements, as ratios within one run
 	$(BIN)/python benches/admission.py
 	$(BIN)/python benches/import_time.py
 	$(BIN)/python benches/gateway_cpu.py
+	$(BIN)/python benches/connections.py
 	cargo bench --package modelway-core --locked --bench queue
 
 # Other prompts would make other weights: the recipe refuses files that are not those it names.

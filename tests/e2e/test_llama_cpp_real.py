@@ -17,6 +17,8 @@ import pytest
 
 from modelway.backends.base import ChatCall, Deadlines
 from modelway.backends.llama_cpp import LlamaCppBackend
+from modelway.conductor import Conductor
+from modelway.config import Config
 from modelway.errors import BackendError
 from modelway.events import BackendEvent, Ended, ModelLoading, TextDelta, ThinkingDelta, ToolCallDelta
 from modelway.origin import Origin
@@ -299,3 +301,25 @@ def test_a_parent_killed_outright_leaves_no_child(files, stopped):
     readable, _, _ = select.select([watched], [], [], 3.0)
     os.close(watched)
     assert readable, "the child outlived its parent"
+
+
+async def test_a_reload_that_does_not_concern_a_loaded_model_leaves_its_process_alone(files):
+    def config(more: str) -> Config:
+        models = "".join(
+            f'[[models]]\nid = "{name}"\nbackend = "files"\npath = "{files[name]}"\n'
+            for name in ("tiny-quick", "tiny-code")
+        )
+        backend = '[[backends]]\nname = "files"\nkind = "llama_cpp"\n'
+        return Config.from_toml(f'{more}[defaults]\ngeneral = "tiny-quick"\n{backend}{models}')
+
+    before = children()
+    async with Conductor(config("")) as conductor:
+        first = await conductor.complete("Hi")
+        loaded = children() - before
+        conductor.router.replace_config(config('[fallbacks]\ngeneral = ["tiny-code"]\n'))
+        again = await conductor.complete("Hi")
+        assert first.text == again.text
+        assert len(loaded) == 1
+        assert children() - before == loaded
+        assert not any(isinstance(event, ModelLoading) for event in again.events)
+    assert children() == before

@@ -51,10 +51,13 @@ class Scene:
         return [record.model for record in sorted(records, key=lambda record: record.started)]
 
     async def at_rest(self) -> None:
-        """Return once no request runs at a server; then each permit must be back, exactly once."""
+        """Return once no request runs at a server; then each permit and each connection must be back, exactly once."""
         for server in (self.first, self.second):
             await server.wait_for(lambda server=server: not any(record.running for record in server.request_history))
         self.router.check_books()
+        pools = self.conductor.pool_stats()
+        assert [(pool.in_use, pool.waiting) for pool in pools] == [(0, 0)] * len(pools)
+        assert [pool.open for pool in pools] == [pool.idle for pool in pools]
 
 
 def config_text(

@@ -27,8 +27,8 @@ async def gateway_over(conductor: Conductor) -> AsyncIterator[str]:
 
 
 @asynccontextmanager
-async def client_of(url: str) -> AsyncIterator[aiohttp.ClientSession]:
-    async with aiohttp.ClientSession(url) as session:
+async def client_of(url: str, *, limit: int = 100) -> AsyncIterator[aiohttp.ClientSession]:
+    async with aiohttp.ClientSession(url, connector=aiohttp.TCPConnector(limit=limit)) as session:
         yield session
 
 

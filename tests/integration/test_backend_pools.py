@@ -3,78 +3,16 @@
 from __future__ import annotations
 
 import asyncio
-import re
-from collections.abc import AsyncIterator, Callable
-from contextlib import suppress
+from collections.abc import AsyncIterator
 
 import pytest
+from socket_kit import OK, ORIGIN, Socket, post
 
 from modelway.backends.base import ChatCall, Deadlines
 from modelway.backends.openai_compat import OpenAICompatBackend
 from modelway.errors import BackendError
 from modelway.events import Ended, TextDelta
-from modelway.origin import Origin
-from modelway.pools import ConnectionPool, PoolManager
-
-ORIGIN = Origin("local", "coder")
-OK = b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok"
-
-
-Script = Callable[[int, int], list[bytes | None]]
-
-
-class Socket:
-    """Accepts connections and answers as ``script(connection number, request number on it)`` says.
-
-    Each entry of its list is sent; None closes the connection. With no entry the client waits.
-    """
-
-    def __init__(self) -> None:
-        self.script: Script = lambda connection, request: [OK]
-        self.requests: list[tuple[int, int]] = []
-        self.heads: list[bytes] = []
-        self.client_gone = asyncio.Event()
-        self._server: asyncio.Server | None = None
-        self._writers: list[asyncio.StreamWriter] = []
-
-    async def start(self) -> None:
-        self._server = await asyncio.start_server(self._serve, "127.0.0.1", 0)
-
-    @property
-    def url(self) -> str:
-        assert self._server is not None
-        host, port = self._server.sockets[0].getsockname()
-        return f"http://{host}:{port}"
-
-    async def aclose(self) -> None:
-        assert self._server is not None
-        self._server.close()
-        for writer in self._writers:
-            writer.close()
-            with suppress(ConnectionError):
-                await writer.wait_closed()
-
-    async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        self._writers.append(writer)
-        connection = len(self._writers)
-        request = 0
-        try:
-            while not writer.is_closing():
-                head = await reader.readuntil(b"\r\n\r\n")
-                length = re.search(rb"content-length: (\d+)", head, re.IGNORECASE)
-                await reader.readexactly(int(length[1]) if length else 0)
-                request += 1
-                self.requests.append((connection, request))
-                self.heads.append(head)
-                for part in self.script(connection, request):
-                    if part is None:
-                        writer.close()
-                    else:
-                        writer.write(part)
-        except (asyncio.IncompleteReadError, ConnectionError):
-            self.client_gone.set()
-        finally:
-            writer.close()
+from modelway.pools import ConnectionConfig, ConnectionPool, PoolManager
 
 
 @pytest.fixture
@@ -87,17 +25,9 @@ async def server() -> AsyncIterator[Socket]:
 
 @pytest.fixture
 async def pool() -> AsyncIterator[ConnectionPool]:
-    pool = ConnectionPool("local", connect_s=1.0)
+    pool = ConnectionPool("local", ConnectionConfig())
     yield pool
     await pool.aclose()
-
-
-async def post(pool: ConnectionPool, server: Socket, body: bytes = b"{}", key: str = "") -> bytes:
-    answer = await pool.post(server.url, body, {"Authorization": key}, ORIGIN)
-    try:
-        return await answer.body(1000)
-    finally:
-        answer.close()
 
 
 async def test_a_stale_connection_costs_one_silent_retry(server, pool):
@@ -191,7 +121,7 @@ async def test_what_had_come_is_read_before_the_break_is_told(server, pool):
 
 
 async def test_the_connect_deadline_covers_tls(server):
-    pool = ConnectionPool("local", connect_s=0.1)
+    pool = ConnectionPool("local", ConnectionConfig(connect_s=0.1))
     with pytest.raises(BackendError, match=r"0\.1 s") as caught:
         await pool.post(server.url.replace("http:", "https:"), b"", {}, ORIGIN)
     assert caught.value.kind == "timeout"
@@ -267,15 +197,28 @@ async def test_a_refusal_counts_also_where_its_explanation_does_not_come(server,
     await pools.aclose()
 
 
-async def test_a_manager_has_one_pool_a_name_and_forgets_what_it_discards(server):
+async def test_owners_of_one_name_do_not_close_each_others_pool(server):
+    server.script = lambda connection, request: [OK]
     pools = PoolManager()
-    one = pools.pool("one")
-    assert pools.pool("one") is one
-    assert pools.pool("two") is not one
-    await post(one, server)
-    await pools.discard("one")
-    await pools.discard("one")
+    one, two = pools.pool("local"), pools.pool("local", ConnectionConfig(max_connections=2))
+    assert await post(one, server) == await post(two, server) == b"ok"
+    assert [(stats.name, stats.max_connections, stats.opened) for stats in pools.stats()] == [
+        ("local", 0, 1),
+        ("local", 2, 1),
+    ]
+    await one.aclose()
     await server.client_gone.wait()
-    assert pools.pool("one") is not one
+    assert await post(two, server) == b"ok"
+    assert server.requests == [(1, 1), (2, 1), (2, 2)]
+    assert [stats.max_connections for stats in pools.stats()] == [2]
     await pools.aclose()
     await pools.aclose()
+    assert pools.stats() == []
+
+
+async def test_a_closed_pool_refuses_and_opens_nothing(server, pool):
+    await pool.aclose()
+    with pytest.raises(BackendError, match="closed") as caught:
+        await post(pool, server)
+    assert caught.value.kind == "reset"
+    assert server.requests == []

@@ -15,7 +15,7 @@ from modelway.backends.ollama import OllamaBackend
 from modelway.backends.openai_compat import OpenAICompatBackend
 from modelway.errors import BackendError
 from modelway.events import BackendEvent, Ended, ModelLoading, TextDelta, ThinkingDelta, ToolCallDelta, Usage
-from modelway.pools import PoolManager
+from modelway.pools import ConnectionConfig, PoolManager
 
 SHORT_S = 0.1
 REPLY = "The quick brown fox: été, 日本, 😀 — done."
@@ -319,7 +319,7 @@ async def _cancel(backend: Backend, server: MultiModelMockBackend, after: int) -
     ids=["aclose", "cancelled before the first token", "cancelled in mid-stream"],
 )
 async def test_m24_leaving_closes_upstream_at_once(bench, leave: Leave):
-    backend = bench.backend(max_connections=1)
+    backend = bench.backend(connections=ConnectionConfig(max_connections=1))
     await leave(backend, bench.server)
     await bench.server.wait_for(lambda: bench.server.request_history[-1].cancelled, timeout_s=1.0)
     bench.server.release()
@@ -352,7 +352,7 @@ async def test_a_server_that_closes_after_each_answer_costs_no_failure(bench):
 
 async def test_max_connections_bounds_the_streams_and_says_busy(bench):
     gate = bench.server.hold("coder", after=1)
-    backend = bench.backend(max_connections=1, first_token_s=SHORT_S)
+    backend = bench.backend(connections=ConnectionConfig(max_connections=1), first_token_s=SHORT_S)
     stream = backend.stream(call())
     async for event in stream:
         if isinstance(event, TextDelta):

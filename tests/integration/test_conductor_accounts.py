@@ -297,7 +297,7 @@ async def test_a_replaced_configuration_serves_the_next_request_and_lets_the_run
     stream = conductor.stream(CODE)
     events = [await anext(stream), await anext(stream)]
     smaller = (
-        '[defaults]\ngeneral = "other"\n[[backends]]\nname = "local"\nkind = "ollama"\nurl = "http://127.0.0.1:9"\n'
+        '[defaults]\ngeneral = "other"\n[[backends]]\nname = "local"\nkind = "ollama"\nurl = "http://127.0.0.1:10"\n'
     )
     conductor.router.replace_config(Config.from_toml(smaller))
     backend.scripts["other"] = [TextDelta("other"), DONE]

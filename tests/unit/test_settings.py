@@ -109,6 +109,17 @@ def test_engine_options_reach_the_backend() -> None:
     assert found.url is None
 
 
+def test_times_of_connections_reach_the_backend() -> None:
+    found = backend(FILES + "keep_alive_s = 0.5\nmax_connection_age_s = 60\n")
+    assert (found.keep_alive_s, found.max_connection_age_s) == (0.5, 60.0)
+
+
+@pytest.mark.parametrize("line", ["keep_alive_s = 0", "max_connection_age_s = -1", "keep_alive_s = 86401"])
+def test_times_of_connections_have_bounds(line: str) -> None:
+    with pytest.raises(ConfigError, match=line.partition(" ")[0]):
+        backend(FILES + line + "\n")
+
+
 def test_a_declared_model_with_nothing_but_its_id() -> None:
     assert model('[[models]]\nid = "m"\n') == ResolvedModel(id="m", backend="ollama", name="m", display_name="m")
 

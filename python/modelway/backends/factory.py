@@ -3,14 +3,30 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from modelway.backends.base import Backend, Deadlines
+from modelway.config.rates import NO_LIMITS
 from modelway.errors import ConfigError, ConfigProblem
-from modelway.pools import PoolManager
+from modelway.pools import ConnectionConfig, PoolManager
 
 if TYPE_CHECKING:
     from modelway.config.settings import ResolvedBackend, ResolvedModel
+
+
+def makings(settings: ResolvedBackend, models: Sequence[ResolvedModel]) -> object:
+    """What :func:`make_backend` reads: where it is equal, one backend serves both.
+
+    Limits are kept by the router. Only a backend that serves its models itself is made of them, too.
+    """
+    own: object = None
+    if settings.kind == "llama_cpp":
+        own = _files(models)
+    elif settings.kind == "mock":
+        own = tuple(models)
+    return replace(settings, limits=NO_LIMITS), own
 
 
 def make_backend(
@@ -18,23 +34,31 @@ def make_backend(
 ) -> Backend:
     """A backend of ``settings.kind`` with its ``models``. Opens and starts nothing; raises ConfigError."""
     path = f"backends.{settings.name}"
+    connections = ConnectionConfig(
+        max_connections=settings.max_connections,
+        connect_s=deadlines.connect_s,
+        keep_alive_s=settings.keep_alive_s,
+        max_age_s=settings.max_connection_age_s,
+    )
     if settings.kind == "llama_cpp":
         from modelway.backends.llama_cpp import LlamaCppBackend
 
         return LlamaCppBackend(
             settings.name,
-            {model.id: model.path for model in models if model.path is not None},
+            _files(models),
             pools=pools,
             deadlines=deadlines,
             threads=settings.threads,
             context=settings.context,
             parallel=settings.parallel,
-            max_connections=settings.max_connections,
+            connections=connections,
         )
     if settings.kind == "mock":
         from modelway.backends.mock.backend import MockBackend
 
-        return MockBackend(settings.name, models, pools=pools, deadlines=deadlines, url=settings.url)
+        return MockBackend(
+            settings.name, models, pools=pools, deadlines=deadlines, connections=connections, url=settings.url
+        )
     if settings.url is None:
         raise ConfigError([ConfigProblem(f"{path}.url", f"missing; a backend of kind {settings.kind} needs one")])
     if settings.kind == "ollama":
@@ -45,7 +69,7 @@ def make_backend(
             settings.url,
             pools=pools,
             deadlines=deadlines,
-            max_connections=settings.max_connections,
+            connections=connections,
         )
     if settings.kind == "openai":
         from modelway.backends.openai_compat import OpenAICompatBackend
@@ -55,8 +79,12 @@ def make_backend(
             settings.url,
             pools=pools,
             deadlines=deadlines,
-            max_connections=settings.max_connections,
+            connections=connections,
             api_key_env=settings.api_key_env,
         )
     kinds = "ollama, openai, llama_cpp, mock"
     raise ConfigError([ConfigProblem(f"{path}.kind", f'"{settings.kind}" is no kind of backend; use one of {kinds}')])
+
+
+def _files(models: Sequence[ResolvedModel]) -> dict[str, Path]:
+    return {model.id: model.path for model in models if model.path is not None}

@@ -47,6 +47,7 @@ from modelway.waiters import Waiters
 if TYPE_CHECKING:
     from modelway.backends.base import ChatCall
     from modelway.config.settings import Settings
+    from modelway.pools import PoolStats
 
 __all__ = ["AttemptRecord", "Conductor", "Reply", "RequestRecord"]
 
@@ -118,6 +119,10 @@ class Conductor:
         self._closed = True
         for lineup in self._lineups:
             await lineup.aclose()
+
+    def pool_stats(self) -> list[PoolStats]:
+        """What became of the connections to each backend in use, and what they do now."""
+        return self._lineups[-1].pool_stats() if self._lineups else []
 
     async def complete(self, prompt_or_messages: Prompt, **fields: Unpack[ChatFields]) -> Reply:
         """The whole answer. Arguments and errors are those of :meth:`stream`."""
@@ -263,7 +268,7 @@ class Conductor:
         if not self._lineups or self._lineups[-1].settings is not settings:
             self._lineups = [lineup for lineup in self._lineups if not lineup.closed]
             before = self._lineups[-1:]
-            self._lineups.append(Lineup(settings))
+            self._lineups.append(Lineup(settings, *before))
             for lineup in before:
                 await lineup.retire()
         return self._lineups[-1]

@@ -89,6 +89,7 @@ Cost = Annotated[str, AfterValidator(lambda name: str(CostTier.parse(name)))]
 Keywords = Annotated[tuple[Name, ...], Field(strict=False)]
 Count = Annotated[int, Field(ge=0, le=2**53)]
 Milliseconds = Annotated[int, Field(ge=1, le=_DAY_MS)]
+Seconds = Annotated[float, Field(gt=0, le=_DAY_MS / 1000)]
 EnvironmentVariable = Annotated[str, Field(pattern=r"^[A-Za-z_][A-Za-z0-9_]{0,99}$")]
 Defaults = Annotated[dict[ServedTask, OwnName], BeforeValidator(_one_key_a_task)]
 Priors = Annotated[

@@ -23,6 +23,7 @@ from modelway.config.fields import (
     OwnName,
     OwnNames,
     Priors,
+    Seconds,
     Section,
     Tasks,
 )
@@ -169,7 +170,13 @@ class BackendConfig(Section):
     api_key_env: EnvironmentVariable | None = None
     """The environment variable that holds the key; never the key itself, which would end in backups."""
     max_connections: Annotated[int, Field(ge=0, le=100_000)] = 0
-    """How many connections may be open at once; 0: no limit."""
+    """How many answers may be streamed at once; 0: no limit."""
+    keep_alive_s: Seconds = 30.0
+    """How long a connection that is not in use is kept for the next request, seconds: the pause between two turns of a
+    conversation. A server that closes it sooner costs a reconnect."""
+    max_connection_age_s: Seconds = 600.0
+    """How old connections may get and carry another request, seconds: so that a server whose name leads to another
+    address by now is found there."""
     limits: LimitsConfig = LimitsConfig()
     """What all requests to its models together may use; none by default."""
     location: Place | None = None

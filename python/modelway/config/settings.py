@@ -56,6 +56,8 @@ class ResolvedBackend:
     location: Place = "device"
     api_key_env: str | None = None
     max_connections: int = 0
+    keep_alive_s: float = 30.0
+    max_connection_age_s: float = 600.0
     threads: int | None = None
     context: int | None = None
     parallel: int | None = None
@@ -214,6 +216,8 @@ def _resolve_backend(
         location=location,
         api_key_env=written.api_key_env,
         max_connections=written.max_connections,
+        keep_alive_s=written.keep_alive_s,
+        max_connection_age_s=written.max_connection_age_s,
         threads=written.threads,
         context=written.context,
         parallel=written.parallel,

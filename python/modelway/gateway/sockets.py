@@ -21,6 +21,10 @@ DRAIN_S = 30.0
 #: it does not know yet it would wait for, as if it ran a request.
 _ACCEPTED_S = 0.02
 
+#: How many clients may connect in one moment, before the loop comes round to them; the system may allow fewer.
+#: One that finds no place tries again after a second.
+_BACKLOG = 2048
+
 _V4, _V6 = "127.0.0.1", "::1"
 
 
@@ -72,7 +76,7 @@ class _NoSuchFamily(CannotListen):
 
 async def _bind(runner: web.AppRunner, address: str, port: int) -> int:
     try:
-        await web.TCPSite(runner, address, port).start()
+        await web.TCPSite(runner, address, port, backlog=_BACKLOG).start()
     except OSError as error:
         if error.errno in (errno.EADDRNOTAVAIL, errno.EAFNOSUPPORT):
             raise _NoSuchFamily(f"{address}: this machine has no such address") from None

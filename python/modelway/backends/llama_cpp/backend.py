@@ -10,6 +10,7 @@ import asyncio
 import os
 from collections.abc import AsyncGenerator, Mapping
 from contextlib import aclosing
+from dataclasses import replace
 from pathlib import Path
 from typing import NamedTuple
 
@@ -20,7 +21,7 @@ from modelway.backends.openai_compat.request import left_out
 from modelway.errors import BackendError
 from modelway.events import BackendEvent, ModelLoading
 from modelway.origin import Origin
-from modelway.pools import PoolManager
+from modelway.pools import ConnectionConfig, PoolManager
 
 _DEFAULT_CONTEXT = 4096
 _MAGIC = b"GGUF"
@@ -59,7 +60,7 @@ class LlamaCppBackend:
         threads: int | None = None,
         context: int | None = None,
         parallel: int | None = None,
-        max_connections: int = 0,
+        connections: ConnectionConfig | None = None,
     ):
         self.name = name
         self._models = dict(models)
@@ -71,7 +72,8 @@ class LlamaCppBackend:
             context=context or _DEFAULT_CONTEXT,
             parallel=parallel or 1,
         )
-        self._max_connections = max_connections
+        # The engine announces keep-alive and closes after each streamed answer.
+        self._connections = replace(connections or ConnectionConfig(connect_s=deadlines.connect_s), keep_alive=False)
         #: Loading or loaded; an entry goes when its load fails or its process ends.
         self._workers: dict[str, asyncio.Task[_Worker]] = {}
         self._watchers: dict[LlamaChild, asyncio.Task[None]] = {}
@@ -143,26 +145,25 @@ class LlamaCppBackend:
         origin = Origin(self.name, model_id)
         path = await asyncio.to_thread(_checked_file, self._models.get(model_id), origin)
         child = await LlamaChild.start(path, self._options, self._deadlines.load_s, origin)
-        self._watchers[child] = asyncio.create_task(self._forget_ended(model_id, child))
         backend = OpenAICompatBackend(
             self.name,
             child.address,
             pools=self._pools,
             deadlines=self._deadlines,
-            max_connections=self._max_connections,
+            connections=self._connections,
             api_key=child.api_key,
             dialect="llama_server",
-            pool_name=self._pool_name(model_id),
-            # It announces keep-alive and closes after each streamed answer.
-            keep_alive=False,
+            pool_name=f"{self.name}/{model_id}",
         )
-        return _Worker(child, backend)
+        worker = _Worker(child, backend)
+        self._watchers[child] = asyncio.create_task(self._forget_ended(model_id, worker))
+        return worker
 
-    async def _forget_ended(self, model_id: str, child: LlamaChild) -> None:
-        await child.exited
+    async def _forget_ended(self, model_id: str, worker: _Worker) -> None:
+        await worker.child.exited
         del self._workers[model_id]
-        del self._watchers[child]
-        await self._pools.discard(self._pool_name(model_id))
+        await worker.backend.aclose()
+        del self._watchers[worker.child]
 
     async def _notice_end(self, child: LlamaChild) -> None:
         """If the child is dying, wait until it is forgotten, so that the next request starts a new one."""
@@ -171,9 +172,6 @@ class LlamaCppBackend:
 
     def _closed_error(self, model_id: str) -> BackendError:
         return Origin(self.name, model_id).error("connect", "this backend was closed")
-
-    def _pool_name(self, model_id: str) -> str:
-        return f"{self.name}/{model_id}"
 
 
 def _succeeded(load: asyncio.Task[_Worker]) -> bool:

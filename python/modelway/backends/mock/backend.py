@@ -12,7 +12,7 @@ from modelway.backends.base import ChatCall, Deadlines, ServedModel
 from modelway.backends.ollama import OllamaBackend
 from modelway.backends.ollama.request import left_out
 from modelway.events import BackendEvent
-from modelway.pools import PoolManager
+from modelway.pools import ConnectionConfig, PoolManager
 
 if TYPE_CHECKING:
     from modelway.backends.mock import MultiModelMockBackend
@@ -29,12 +29,14 @@ class MockBackend:
         *,
         pools: PoolManager,
         deadlines: Deadlines,
+        connections: ConnectionConfig | None = None,
         url: str | None = None,
     ):
         self.name = name
         self._models = tuple(models)
         self._pools = pools
         self._deadlines = deadlines
+        self._connections = connections
         self._url = url
         self._server: MultiModelMockBackend | None = None
         self._client: OllamaBackend | None = None
@@ -68,7 +70,9 @@ class MockBackend:
         async with self._starting:
             if self._client is None:
                 url = self._url or await self._start_server()
-                self._client = OllamaBackend(self.name, url, pools=self._pools, deadlines=self._deadlines)
+                self._client = OllamaBackend(
+                    self.name, url, pools=self._pools, deadlines=self._deadlines, connections=self._connections
+                )
         return self._client
 
     async def _start_server(self) -> str:

@@ -16,6 +16,9 @@ from modelway.backends.mock.config import MockModelConfig
 from modelway.backends.mock.residency import Residency
 from modelway.backends.mock.state import MockState
 
+#: How many clients may connect in one moment, before the loop comes round to them.
+_BACKLOG = 2048
+
 
 class MultiModelMockBackend(MockState):
     """A model server that does what tests script, speaking Ollama and OpenAI at one address.
@@ -76,7 +79,9 @@ class MultiModelMockBackend(MockState):
             listening = self._reserved or _bound_socket(self._address)
             self._reserved = None
             self._address = listening.getsockname()
-            self._listener = await asyncio.get_running_loop().create_server(self._accept, sock=listening, ssl=self._tls)
+            self._listener = await asyncio.get_running_loop().create_server(
+                self._accept, sock=listening, ssl=self._tls, backlog=_BACKLOG
+            )
 
     async def down(self) -> None:
         """As if the process had died: open connections are cut, new ones refused; nothing is loaded."""

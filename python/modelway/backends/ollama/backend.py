@@ -23,7 +23,7 @@ from modelway.backends.wire.refusals import refusal
 from modelway.errors import BackendError
 from modelway.events import BackendEvent, ModelLoading
 from modelway.origin import Origin
-from modelway.pools import ConnectionPool, PoolManager
+from modelway.pools import ConnectionConfig, PoolManager
 
 #: Since this version ``:local`` behind a name means "never the cloud"; older ones read it as a tag.
 _LOCAL_SUFFIX_SINCE = (0, 17, 6)
@@ -45,12 +45,19 @@ class OllamaBackend:
     ``ServedModel.capabilities`` are Ollama's own words (completion, tools, vision, thinking, embedding).
     """
 
-    def __init__(self, name: str, url: str, *, pools: PoolManager, deadlines: Deadlines, max_connections: int = 0):
+    def __init__(
+        self,
+        name: str,
+        url: str,
+        *,
+        pools: PoolManager,
+        deadlines: Deadlines,
+        connections: ConnectionConfig | None = None,
+    ):
         self.name = name
         self._url = url.rstrip("/")
-        self._pools = pools
+        self._pool = pools.pool(name, connections or ConnectionConfig(connect_s=deadlines.connect_s))
         self._deadlines = deadlines
-        self._max_connections = max_connections
         self._local_suffix: bool | None = None
         self._asking_version = asyncio.Lock()
 
@@ -73,7 +80,7 @@ class OllamaBackend:
         name = await self._called(call.model, origin)
         body = encode(chat_body(call, name, origin), origin)
         url = f"{self._url}/api/chat"
-        request = sent(self._pool(), origin, self._deadlines, LineFramer(), url=url, body=body, headers=_HEADERS)
+        request = sent(self._pool, origin, self._deadlines, LineFramer(), url=url, body=body, headers=_HEADERS)
         async with request as exchange:
             patience_s = min(_LOADING_SIGN_S, self._deadlines.first_token_s / 2)
             if not await exchange.answers_within(patience_s) and await self._is_cold(call.model, origin):
@@ -91,7 +98,7 @@ class OllamaBackend:
         return await asyncio.gather(*(self._served(entry, gate) for entry in objects(tags, "models", origin)))
 
     async def aclose(self) -> None:
-        await self._pools.discard(self.name)
+        await self._pool.aclose()
 
     async def _served(self, entry: dict[str, Any], gate: asyncio.Semaphore) -> ServedModel:
         """One entry of the list, completed: the list is silent on the context and lists only some abilities."""
@@ -135,7 +142,7 @@ class OllamaBackend:
     async def _ask(
         self, method: str, path: str, origin: Origin, body: Mapping[str, Any] | None = None
     ) -> dict[str, Any]:
-        fetched = await self._pool().fetch(
+        fetched = await self._pool.fetch(
             method,
             self._url + path,
             origin,
@@ -146,9 +153,6 @@ class OllamaBackend:
         if fetched.status != 200:
             raise refusal(origin, fetched.status, fetched.body, fetched.headers)
         return parse_object(fetched.body, origin)
-
-    def _pool(self) -> ConnectionPool:
-        return self._pools.pool(self.name, max_connections=self._max_connections, connect_s=self._deadlines.connect_s)
 
 
 def with_tag(name: str) -> str:

@@ -17,7 +17,7 @@ from modelway.backends.wire.records import count, encode, mapping, objects, pars
 from modelway.backends.wire.refusals import refusal
 from modelway.events import BackendEvent
 from modelway.origin import Origin
-from modelway.pools import ConnectionPool, PoolManager
+from modelway.pools import ConnectionConfig, PoolManager
 
 #: For the list of models.
 _CONTROL_S = 5.0
@@ -41,24 +41,20 @@ class OpenAICompatBackend:
         *,
         pools: PoolManager,
         deadlines: Deadlines,
-        max_connections: int = 0,
+        connections: ConnectionConfig | None = None,
         api_key_env: str | None = None,
         api_key: str | None = None,
         dialect: Dialect = "openai",
         pool_name: str | None = None,
-        keep_alive: bool = True,
     ):
         self.name = name
         base = url.rstrip("/")
         self._base = base if re.fullmatch(r"v\d+\w*", base.rpartition("/")[2]) else f"{base}/v1"
-        self._pools = pools
+        self._pool = pools.pool(pool_name or name, connections or ConnectionConfig(connect_s=deadlines.connect_s))
         self._deadlines = deadlines
-        self._max_connections = max_connections
         self._api_key_env = api_key_env
         self._api_key = api_key
         self._dialect: Dialect = dialect
-        self._pool_name = pool_name or name
-        self._keep_alive = keep_alive
 
     def unsupported_options(self, call: ChatCall) -> tuple[str, ...]:
         return left_out(call, self._dialect)
@@ -68,7 +64,7 @@ class OpenAICompatBackend:
         body = encode(chat_body(call, self._dialect), origin)
         headers = self._headers(origin)
         url = f"{self._base}/chat/completions"
-        request = sent(self._pool(), origin, self._deadlines, SseFramer(), url=url, body=body, headers=headers)
+        request = sent(self._pool, origin, self._deadlines, SseFramer(), url=url, body=body, headers=headers)
         async with request as exchange:
             await exchange.answer(("text/event-stream",))
             async with aclosing(exchange.events(OpenAIAnswer(origin))) as events:
@@ -77,7 +73,7 @@ class OpenAICompatBackend:
 
     async def served(self) -> list[ServedModel]:
         origin = Origin(self.name)
-        fetched = await self._pool().fetch(
+        fetched = await self._pool.fetch(
             "GET", f"{self._base}/models", origin, timeout_s=_CONTROL_S, headers=self._headers(origin)
         )
         if fetched.status != 200:
@@ -86,7 +82,7 @@ class OpenAICompatBackend:
         return [_served(entry, origin) for entry in objects(listed, "data", origin)]
 
     async def aclose(self) -> None:
-        await self._pools.discard(self._pool_name)
+        await self._pool.aclose()
 
     def _headers(self, origin: Origin) -> dict[str, str]:
         headers = {"Content-Type": "application/json"}
@@ -100,14 +96,6 @@ class OpenAICompatBackend:
         if key is not None:
             headers["Authorization"] = f"Bearer {key}"
         return headers
-
-    def _pool(self) -> ConnectionPool:
-        return self._pools.pool(
-            self._pool_name,
-            max_connections=self._max_connections,
-            connect_s=self._deadlines.connect_s,
-            keep_alive=self._keep_alive,
-        )
 
 
 def _served(entry: dict[str, Any], origin: Origin) -> ServedModel:
