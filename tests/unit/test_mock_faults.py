@@ -211,7 +211,102 @@ async def test_an_html_page_from_a_proxy(server, http):
         assert (await answer.text()).startswith("<html>")
 
 
-@pytest.mark.parametrize("values", [{"after": -1}, {"status": 200}, {"size": 0}])
+async def test_a_redirect_names_its_place_and_nothing_else(server, http):
+    server.fail("code", Fault.redirect("http://127.0.0.1:1/elsewhere"))
+    async with http.post(f"{server.url}/api/chat", json={"model": "code"}, allow_redirects=False) as answer:
+        assert (answer.status, answer.headers["Location"]) == (307, "http://127.0.0.1:1/elsewhere")
+        assert await answer.read() == b""
+
+
+PAGES = [
+    (Fault(FaultKind.PAGE), "text/html", b"<html>"),
+    (Fault(FaultKind.PAGE, body=b"{}", content_type="application/json"), "application/json", b"{}"),
+    (Fault(FaultKind.PAGE, body=b"hm"), "text/plain", b"hm"),
+]
+
+
+@pytest.mark.parametrize(("fault", "content_type", "begin"), PAGES)
+@pytest.mark.parametrize("path", ["/api/chat", "/v1/chat/completions"])
+async def test_a_page_is_no_answer_under_status_200(server, http, path, fault, content_type, begin):
+    server.fail("code", fault)
+    async with ask(http, server, path, model="code", messages=USER, stream=True) as answer:
+        assert (answer.status, answer.content_type) == (200, content_type)
+        assert (await answer.read()).startswith(begin)
+    record = server.request_history[0]
+    assert (record.status, record.finished, record.pieces_sent) == (200, True, 0)
+
+
+@pytest.mark.parametrize(("given", "announced"), [(None, "text/plain"), ("application/octet-stream",) * 2])
+async def test_a_wrong_content_type_announces_the_right_answer(server, http, given, announced):
+    server.fail("code", Fault(FaultKind.WRONG_CONTENT_TYPE, content_type=given))
+    async with chat(http, server) as answer:
+        assert answer.content_type == announced
+        assert "".join(line["message"]["content"] for line in records(await answer.read())) == REPLY
+    async with chat(http, server, stream=False) as answer:
+        assert answer.content_type == announced
+
+
+async def test_a_huge_header_stands_before_the_answer(server):
+    server.fail("code", Fault(FaultKind.HUGE_HEADER), times=2)
+    async with aiohttp.ClientSession(max_field_size=100_000) as patient, chat(patient, server) as answer:
+        assert len(answer.headers["X-Padding"]) == 64 * 1024
+        assert records(await answer.read())[-1]["done"]
+    async with aiohttp.ClientSession() as usual:
+        with pytest.raises(aiohttp.ClientResponseError):
+            await read(chat(usual, server))
+
+
+async def test_headers_that_trickle_never_end(server):
+    server.fail("code", Fault(FaultKind.TRICKLE_BEFORE_HEADERS, interval_s=0.0))
+    host, port = server.url.removeprefix("http://").split(":")
+    reader, writer = await asyncio.open_connection(host, port)
+    body = b'{"model":"code","messages":[]}'
+    head = f"POST /api/chat HTTP/1.1\r\nHost: {host}\r\nContent-Length: {len(body)}\r\n\r\n"
+    writer.write(head.encode() + body)
+    assert await reader.readexactly(100) == b"HTTP/1.1 200 OK\r\nX-Slow: ".ljust(100, b"x")
+    writer.close()
+    await server.wait_for(lambda: server.request_history[0].cancelled)
+
+
+async def test_a_delayed_answer_is_a_whole_one(server, http):
+    server.fail("code", Fault(FaultKind.DELAY, interval_s=0.05))
+    async with chat(http, server) as answer:
+        assert records(await answer.read())[-1]["done"]
+    record = server.request_history[0]
+    assert record.ended is not None
+    assert record.ended - record.started >= 0.05
+
+
+async def test_a_close_in_mid_stream_comes_after_the_pieces(server, http):
+    server.fail("code", Fault(FaultKind.CLOSE_MID_STREAM, after=3))
+    async with chat(http, server) as answer:
+        pieces = [json.loads(await answer.content.readline())["message"]["content"] for _ in range(3)]
+        with pytest.raises(aiohttp.ClientPayloadError):
+            await answer.read()
+    assert "".join(pieces) == "fn main() {"
+    await server.wait_for(lambda: not server.request_history[0].running)
+    assert (server.request_history[0].reset, server.request_history[0].cancelled) == (True, False)
+
+
+@pytest.mark.parametrize("count", [3, 20_001])
+async def test_tiny_records_come_before_the_one_that_was_due(server, http, count):
+    server.fail("code", Fault(FaultKind.TINY_RECORDS, after=1, count=count))
+    async with chat(http, server) as answer:
+        text = "".join(line["message"]["content"] for line in records(await answer.read()))
+    assert text == REPLY.replace("fn", "fn" + "x" * count, 1)
+
+
+async def test_blank_lines_are_lines_of_no_record(server, http):
+    server.fail("code", Fault(FaultKind.BLANK_LINES, after=1, count=25_000))
+    async with chat(http, server) as answer:
+        body = await answer.read()
+    assert body.count(b"\n\n") == 12_500
+    assert len([line for line in body.splitlines() if line]) == 6
+    async with completion(http, server) as answer:
+        assert (await answer.read()).count(b"\n") > 25_000
+
+
+@pytest.mark.parametrize("values", [{"after": -1}, {"status": 200}, {"size": 0}, {"count": 0}, {"interval_s": -1.0}])
 def test_a_fault_that_no_server_could_have_is_refused(values):
     with pytest.raises(ValueError, match=rf"Fault\.{next(iter(values))}"):
         Fault(FaultKind.STATUS, **values)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import json
 import socket
+import ssl
 import tomllib
 import urllib.error
 import urllib.request
@@ -14,7 +15,7 @@ import mock_client
 import pytest
 from mock_client import USER, chat, read, records
 
-from modelway.backends.mock import Fault, MockModelConfig, MultiModelMockBackend, run_in_thread
+from modelway.backends.mock import Fault, FaultKind, MockModelConfig, MultiModelMockBackend, run_in_thread
 from modelway.testing import mock_config
 
 http, server = mock_client.http, mock_client.server
@@ -173,3 +174,37 @@ def test_a_server_in_a_thread_serves_a_client_that_blocks():
         port = int(thread.url.rpartition(":")[2])
     with socket.socket() as probe:
         assert probe.connect_ex(("127.0.0.1", port)) != 0
+
+
+async def test_a_restart_cuts_what_runs_and_serves_at_the_same_place(server, http):
+    gate = server.hold("code", after=1)
+    url = server.url
+    async with chat(http, server) as answer:
+        await server.wait_for(lambda: gate.waiting == 1)
+        await server.restart()
+        with pytest.raises(aiohttp.ClientPayloadError):
+            await answer.read()
+    assert not server.request_history[0].cancelled
+    server.release()
+    async with chat(http, server) as answer:
+        assert (server.url, answer.status) == (url, 200)
+
+
+async def test_with_a_certificate_it_speaks_https_and_nothing_else(http):
+    import trustme
+
+    authority = trustme.CA()
+    ours = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    authority.issue_cert("127.0.0.1").configure_cert(ours)
+    theirs = ssl.create_default_context()
+    authority.configure_trust(theirs)
+    async with MultiModelMockBackend({"m": MockModelConfig(reply="ok")}, tls=ours) as server:
+        assert server.url.startswith("https://127.0.0.1:")
+        async with http.get(server.url, ssl=theirs) as answer:
+            assert answer.status == 200
+        with pytest.raises(aiohttp.ClientError):
+            await http.get(server.url.replace("https:", "http:"))
+        server.fail("m", Fault(FaultKind.RESET_MID_STREAM))
+        with pytest.raises(aiohttp.ClientError):
+            async with http.post(f"{server.url}/api/chat", json={"model": "m", "messages": USER}, ssl=theirs) as answer:
+                await answer.read()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import re
 import tomllib
 from pathlib import Path
@@ -179,3 +180,14 @@ def test_the_attributes_of_errors_are_told(error: mw.ModelwayError) -> None:
 def test_all_of_modelway_testing_is_told() -> None:
     words = set(re.findall(r"\w+", paper("docs/testing.md")))
     assert set(modelway.testing.__all__) - words == set()
+
+
+def test_every_fault_of_the_mock_server_has_its_row() -> None:
+    told = first_cells(paper("docs/testing.md").partition("### Faults")[2])
+    assert told[1:] == [kind.name for kind in modelway.testing.FaultKind]
+
+
+def test_the_fields_of_faults_are_told() -> None:
+    rows = re.findall(r"^\| `[A-Z_0-9]+` \| .* \|(.*)\|$", paper("docs/testing.md"), re.M)
+    told = {name for row in rows for name in CODE.findall(row)}
+    assert told == {field.name for field in dataclasses.fields(modelway.testing.Fault)} - {"kind"}

@@ -13,6 +13,7 @@ import struct
 import time
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
+from itertools import chain, repeat
 
 from aiohttp import web
 
@@ -35,6 +36,15 @@ class _Then(enum.Enum):
 
 _CHARACTER = "é".encode()
 
+#: How many tiny records leave in one packet at most: a million writes would take minutes.
+_TINY_AT_ONCE = 10_000
+
+#: Faults that put many records of no weight before the one that was due, and what each of them is.
+_TINY: dict[FaultKind, Callable[[Dialect], bytes]] = {
+    FaultKind.TINY_RECORDS: lambda dialect: dialect.text("x"),
+    FaultKind.BLANK_LINES: lambda dialect: b"\n",
+}
+
 #: Faults that end the body, and what is written before the end.
 _LAST_WORDS: dict[FaultKind, Callable[[Dialect, Fault], bytes]] = {
     FaultKind.END_WITHOUT_DONE: lambda dialect, fault: b"",
@@ -51,15 +61,26 @@ _BAD_RECORDS: dict[FaultKind, Callable[[Dialect, Fault], bytes]] = {
 }
 
 
-async def reset_connection(request: web.Request, record: ModelRequest) -> None:
-    """Break the connection off with a TCP reset. Ends only by the cancellation that follows from it."""
+async def break_off(request: web.Request, record: ModelRequest, *, reset: bool) -> None:
+    """End the connection, by a TCP reset or else a plain close. Ends only by the cancellation that follows."""
     record.reset = True
     if request.transport is not None:
-        # Lingering for 0 seconds makes close() send RST where it would send FIN.
-        raw: socket.socket = request.transport.get_extra_info("socket")
-        raw.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
-        request.transport.abort()
+        if reset:
+            # Lingering for 0 seconds makes close() send RST where it would send FIN.
+            raw: socket.socket = request.transport.get_extra_info("socket")
+            raw.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+            request.transport.abort()
+        else:
+            request.transport.close()
     await asyncio.get_running_loop().create_future()
+
+
+async def trickle_headers(request: web.Request, interval_s: float) -> None:
+    """Begin an answer that never gets past its headers. Ends only by the cancellation when the client leaves."""
+    for byte in chain(b"HTTP/1.1 200 OK\r\nX-Slow: ", repeat(ord("x"))):
+        if request.transport is not None:
+            request.transport.write(bytes([byte]))
+        await asyncio.sleep(interval_s)
 
 
 @dataclass(slots=True)
@@ -115,15 +136,19 @@ class Delivery:
         self.timing.first_piece = time.perf_counter_ns()
         self.record.status = 200
         self._response.headers.update(KEEP_ALIVE)
+        usual = self.ask.dialect.content_type if self.ask.stream else "application/json; charset=utf-8"
+        match self.fault:
+            case Fault(kind=FaultKind.WRONG_CONTENT_TYPE, content_type=kind):
+                usual = kind or "text/plain"
+            case Fault(kind=FaultKind.HUGE_HEADER, bytes_to_send=size):
+                self._response.headers["X-Padding"] = "x" * size
+        self._response.headers["Content-Type"] = usual
+        await self._response.prepare(self.request)
         if self.ask.stream:
-            self._response.headers["Content-Type"] = self.ask.dialect.content_type
-            await self._response.prepare(self.request)
             await self._write(self.ask.dialect.opening())
-        else:
-            self._response.headers["Content-Type"] = "application/json; charset=utf-8"
-            await self._response.prepare(self.request)
 
     async def _strike(self, fault: Fault, due: bytes | None, answer: Answer) -> _Then:
+        self.record.struck = time.monotonic()
         dialect = self.ask.dialect
         if fault.kind in _LAST_WORDS:
             await self._write(_LAST_WORDS[fault.kind](dialect, fault))
@@ -136,8 +161,11 @@ class Delivery:
                 await self._write(bytes([byte]))
                 await asyncio.sleep(fault.interval_s)
             return _Then.SKIP
-        if fault.kind is FaultKind.RESET_MID_STREAM:
-            await reset_connection(self.request, self.record)
+        if fault.kind in _TINY:
+            for sent in range(0, fault.count, _TINY_AT_ONCE):
+                await self._write(_TINY[fault.kind](dialect) * min(_TINY_AT_ONCE, fault.count - sent))
+        if fault.kind in (FaultKind.RESET_MID_STREAM, FaultKind.CLOSE_MID_STREAM):
+            await break_off(self.request, self.record, reset=fault.kind is FaultKind.RESET_MID_STREAM)
         if fault.kind is FaultKind.STALL_MID_STREAM:
             await self.stalled.pass_through(self.record)
         return _Then.SEND

@@ -13,10 +13,10 @@ class ModelRequest:
     """One request to one model, kept up to date while it is served.
 
     ``model`` is the key in ``models`` where there is one, else the name as asked; ``asked`` is always the
-    latter. ``started`` and ``ended`` are ``time.monotonic()`` seconds. A request ends in one of three ways:
-    ``finished`` (what the fault, if any, allowed went out, error answers too), ``cancelled`` (the client
-    left), or neither (the server broke it off). ``held``: it waits at a gate or stalls. ``repr`` shows
-    nothing of what was asked.
+    latter. ``started``, ``struck`` (when its fault did) and ``ended`` are ``time.monotonic()`` seconds. A
+    request ends in one of three ways: ``finished`` (what the fault, if any, allowed went out, error answers
+    too), ``cancelled`` (the client left), or neither (the server broke it off, on purpose where ``reset``).
+    ``held``: it waits at a gate or stalls. ``repr`` shows nothing of what was asked.
     """
 
     model: str
@@ -32,6 +32,7 @@ class ModelRequest:
     reset: bool = False
     cancelled: bool = False
     finished: bool = False
+    struck: float | None = None
     ended: float | None = None
 
     @property

@@ -11,7 +11,7 @@ import orjson
 from aiohttp import web
 
 from modelway.backends.mock.config import MockModelConfig
-from modelway.backends.mock.delivery import Delivery, reset_connection
+from modelway.backends.mock.delivery import Delivery, break_off, trickle_headers
 from modelway.backends.mock.faults import Fault, FaultKind
 from modelway.backends.mock.history import ModelRequest
 from modelway.backends.mock.wire import Ask, Refusal, Timing, make_answer
@@ -102,15 +102,21 @@ async def _answer(
     record.model = name
     config = backend.models[name]
     fault = backend.take_fault(name)
+    if fault is not None:
+        record.struck = time.monotonic()
     match fault:
         case Fault(kind=FaultKind.RESET_BEFORE_HEADERS):
-            await reset_connection(request, record)
+            await break_off(request, record, reset=True)
         case Fault(kind=FaultKind.STALL_BEFORE_HEADERS):
             await backend.stalled.pass_through(record)
-        case Fault(kind=FaultKind.STATUS):
-            record.status = fault.status
+        case Fault(kind=FaultKind.TRICKLE_BEFORE_HEADERS):
+            await trickle_headers(request, fault.interval_s)
+        case Fault(kind=FaultKind.DELAY):
+            await asyncio.sleep(fault.interval_s)
+        case Fault(kind=FaultKind.STATUS | FaultKind.PAGE):
+            record.status = fault.status if fault.kind is FaultKind.STATUS else 200
             record.finished = True
-            return _status(route, name, fault)
+            return _instead(route, name, fault, record.status)
     if name in backend.unavailable_models:
         raise Refusal(500, RUNNER_DEAD)
     ask = route.understand(name, config, record.body)
@@ -138,12 +144,13 @@ def _refused(route: InferenceRoute, refusal: Refusal) -> web.Response:
     return json_response(route.error(refusal.status, refusal.message, **refusal.extra), refusal.status)
 
 
-def _status(route: InferenceRoute, name: str, fault: Fault) -> web.Response:
-    if fault.body is not None:
-        kind = fault.content_type or "text/plain"
-        return web.Response(status=fault.status, body=fault.body, content_type=kind, headers=fault.headers)
-    default = f"model '{name}' not found" if fault.status == 404 else _MESSAGES.get(fault.status, "error")
-    response = json_response(route.error(fault.status, fault.message or default), fault.status)
+def _instead(route: InferenceRoute, name: str, fault: Fault, status: int) -> web.Response:
+    """What comes in the place of an answer."""
+    if fault.body is not None or fault.kind is FaultKind.PAGE:
+        body, kind = fault.page
+        return web.Response(status=status, body=body, content_type=kind, headers=fault.headers)
+    default = f"model '{name}' not found" if status == 404 else _MESSAGES.get(status, "error")
+    response = json_response(route.error(status, fault.message or default), status)
     response.headers.update(fault.headers)
     return response
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import socket
+import ssl
 from collections.abc import Mapping
 from types import TracebackType
 from typing import Self
@@ -29,15 +30,22 @@ class MultiModelMockBackend(MockState):
     the same through ``down()`` and ``up()``.
 
     ``version`` is what ``/api/version`` tells. ``close_after_stream`` closes the connection after each
-    streamed answer although keep-alive is announced, as llama.cpp's server does.
+    streamed answer although keep-alive is announced, as llama.cpp's server does. With ``tls``, a server's
+    context with its certificate, it speaks https and nothing else.
 
     A server belongs to the event loop that started it; :func:`run_in_thread` brings one of its own.
     """
 
     def __init__(
-        self, models: Mapping[str, MockModelConfig], *, version: str = "0.32.15", close_after_stream: bool = False
+        self,
+        models: Mapping[str, MockModelConfig],
+        *,
+        version: str = "0.32.15",
+        close_after_stream: bool = False,
+        tls: ssl.SSLContext | None = None,
     ):
         super().__init__(models, version, close_after_stream)
+        self._tls = tls
         self._runner: web.AppRunner | None = None
         self._listener: asyncio.Server | None = None
         self._address: tuple[str, int] = ("127.0.0.1", 0)
@@ -45,10 +53,11 @@ class MultiModelMockBackend(MockState):
 
     @property
     def url(self) -> str:
-        """``http://127.0.0.1:PORT``. Raises ``RuntimeError`` before the first start."""
+        """``http://127.0.0.1:PORT``, or ``https``. Raises ``RuntimeError`` before the first start."""
         if not self._address[1]:
             raise RuntimeError("MultiModelMockBackend.url: it has no port yet; `async with` it or await start()")
-        return f"http://{self._address[0]}:{self._address[1]}"
+        scheme = "http" if self._tls is None else "https"
+        return f"{scheme}://{self._address[0]}:{self._address[1]}"
 
     @property
     def is_up(self) -> bool:
@@ -71,7 +80,7 @@ class MultiModelMockBackend(MockState):
             self._reserved = None
             self._address = listening.getsockname()
             self._listener = await asyncio.get_running_loop().create_server(
-                self._accept, sock=listening, backlog=_BACKLOG
+                self._accept, sock=listening, ssl=self._tls, backlog=_BACKLOG
             )
 
     async def down(self) -> None:
@@ -86,6 +95,11 @@ class MultiModelMockBackend(MockState):
                 connection.transport.abort()
         await self.wait_for(lambda: not any(record.running for record in self.request_history))
         self.residency = Residency()
+
+    async def restart(self) -> None:
+        """As if the process had died and another had been started at once."""
+        await self.down()
+        await self.up()
 
     async def aclose(self) -> None:
         """Stop for good; idempotent."""
