@@ -1,8 +1,8 @@
 """The fault table as data: what strikes and when, what the caller sees, what counts, what the servers saw.
 
 A row is played over every protocol by ``test_fault_table.py``, and through the gateway by
-``test_fault_table_gateway.py``. Faults of callers and clocks need a script, not a row: ``test_fault_table_callers.py``.
-These stand elsewhere:
+``test_fault_table_gateway.py``. What needs a script and not a row stands in ``test_fault_table_callers.py`` and
+``test_fault_table_times.py``. These stand elsewhere:
 
 - SIGTERM: ``test_gateway_life.py`` and ``test_cli_serve.py``
 - 1,000 clients at 4 slots, answered or refused, fairly: ``test_scenario_load.py``

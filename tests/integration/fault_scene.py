@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import asyncio
 import ssl
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from typing import Literal
@@ -142,3 +142,9 @@ async def scene(
                 server.release()
             await conductor.aclose()
             await asyncio.sleep(0)
+
+
+async def until(holds: Callable[[], bool]) -> None:
+    """Return once ``holds()``, for facts that nobody tells."""
+    while not holds():  # noqa: ASYNC110
+        await asyncio.sleep(0)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import tracemalloc
 from collections.abc import AsyncIterator
 
 import pytest
@@ -12,7 +13,7 @@ from fault_rows import ROWS, STATUSES, Counts, Row, Then
 from fault_scene import SECOND, Protocol, Scene, scene
 from leaks import no_leaks
 
-from modelway.backends.mock import Fault
+from modelway.backends.mock import Fault, FaultKind
 from modelway.backends.wire.refusals import MAX_DETAIL_CHARS
 from modelway.errors import BackendError, NoModelAvailable, StreamInterrupted
 from modelway.events import ConductorMessage, Failed, FallingBack, Finished, ModelLoading, ModelSelected, TextDelta
@@ -173,3 +174,28 @@ async def test_of_what_a_server_said_no_more_than_a_clean_excerpt_is_told(row: R
     first = next(attempt for attempt in caught.value.attempts if attempt.model == "first-model")
     assert first.why.isprintable()
     assert len(first.why) <= MAX_DETAIL_CHARS + SENTENCE
+
+
+FLOODS = [
+    # Kept, four million lines would be 32 MiB of pointers alone, and as many records of the answer more than that.
+    Fault(FaultKind.BLANK_LINES, count=4_000_000),
+    Fault(FaultKind.TINY_RECORDS, count=50_000),
+]
+
+
+@pytest.mark.parametrize("protocol", ["ollama", "openai"])
+@pytest.mark.parametrize("fault", FLOODS, ids=lambda fault: fault.kind.value)
+async def test_a_flood_of_lines_takes_bounded_memory(fault: Fault, protocol: Protocol) -> None:
+    async with scene(protocol) as stage:
+        await stage.conductor.complete("hello")  # what is made once
+        stage.first.fail("first-model", fault)
+        tracemalloc.start()
+        try:
+            events = 0
+            async for _ in stage.conductor.stream("hello"):
+                events += 1
+            _, peak = tracemalloc.get_traced_memory()
+        finally:
+            tracemalloc.stop()
+        assert events > (fault.count if fault.kind is FaultKind.TINY_RECORDS else 0)
+        assert peak < 24 * 1024 * 1024

@@ -16,6 +16,8 @@ from modelway.origin import Origin
 #: Longer waits are not honoured: nobody knows what a server will do in an hour.
 MAX_RETRY_AFTER_S = 300.0
 MAX_DETAIL_CHARS = 200
+#: Servers wrap an error in another, and Ollama passes on texts that are JSON themselves; none does so more often.
+_MAX_WRAPS = 8
 
 _KINDS = {400: "rejected", 401: "unauthorized", 402: "unauthorized", 403: "unauthorized", 404: "missing",
           408: "timeout", 413: "rejected", 422: "rejected", 429: "rate_limited", 503: "busy", 529: "busy"}  # fmt: skip
@@ -119,14 +121,16 @@ def _said(body: bytes) -> str:
 
 
 def _text_of(value: Any, depth: int = 0) -> str:
-    """The sentence inside an error of either shape; Ollama passes on texts that are JSON themselves."""
+    """The sentence inside an error of either shape, also where it is wrapped."""
+    if depth == _MAX_WRAPS:
+        return ""
     if isinstance(value, dict):
         for key in ("error", "message", "detail"):
             if key in value:
                 return _text_of(value[key], depth + 1)
         return ""
     if isinstance(value, str):
-        if value.startswith("{") and depth < 4:
+        if value.startswith("{"):
             try:
                 return _text_of(parse(value.encode("utf-8", "replace")), depth + 1) or value
             except ValueError:
