@@ -139,9 +139,9 @@ def test_retry_after(value, seconds):
     assert refusal(ORIGIN, 429, b"", headers, NOW).retry_after_s == seconds
 
 
-@pytest.mark.parametrize("wraps", [1, 7, 8, 900, 1_000, 5_000])
+@pytest.mark.parametrize("wraps", [1, 8, 9, 900, 1_000, 5_000])
 def test_an_error_wrapped_in_errors_is_looked_into_so_far_and_no_further(wraps):
     body = b'{"error":' * wraps + b'"the sentence"' + b"}" * wraps
     error = refusal(ORIGIN, 500, body, {})
     assert error.kind == "server_error"
-    assert ("the sentence" in error.detail) == (wraps < 8)
+    assert ("the sentence" in error.detail) == (wraps <= 8)

@@ -120,19 +120,15 @@ def _said(body: bytes) -> str:
         return body.decode("utf-8", "replace")
 
 
-def _text_of(value: Any, depth: int = 0) -> str:
+def _text_of(value: Any, wraps: int = _MAX_WRAPS) -> str:
     """The sentence inside an error of either shape, also where it is wrapped."""
-    if depth == _MAX_WRAPS:
-        return ""
     if isinstance(value, dict):
-        for key in ("error", "message", "detail"):
-            if key in value:
-                return _text_of(value[key], depth + 1)
-        return ""
+        key = next((key for key in ("error", "message", "detail") if key in value), None)
+        return _text_of(value[key], wraps - 1) if key and wraps else ""
     if isinstance(value, str):
-        if value.startswith("{"):
+        if value.startswith("{") and wraps:
             try:
-                return _text_of(parse(value.encode("utf-8", "replace")), depth + 1) or value
+                return _text_of(parse(value.encode("utf-8", "replace")), wraps - 1) or value
             except ValueError:
                 return value
         return value
