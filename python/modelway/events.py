@@ -159,13 +159,15 @@ class Ended:
 
     ``finish_reason`` is ``stop``, ``length`` or ``tool_calls``. ``load_ms`` is the time the backend
     itself spent on loading the model for this request, where known. ``raw`` holds the metrics of the
-    protocol's last record as the backend sent them.
+    protocol's last record as the backend sent them. ``is_damaged``: a part of the answer was no text
+    and stands in it as U+FFFD.
     """
 
     finish_reason: str
     usage: Usage = Usage()
     load_ms: float | None = None
     raw: dict[str, Any] = field(default_factory=dict)
+    is_damaged: bool = False
 
 
 @dataclass(frozen=True, slots=True)

@@ -27,7 +27,7 @@ PROTOCOLS: tuple[Protocol, ...] = ("ollama", "openai", "closing")
 FIRST, SECOND = "one two three 😀", "served by the second"
 #: Long enough for a busy machine, short enough for a test. Loading adds nothing worth waiting for.
 DEADLINE_S = 0.3
-DEADLINES = "connect_ms = 300\nload_ms = 1\nfirst_token_ms = 300\nbetween_tokens_ms = 300\n"
+DEADLINES = "connect_ms = 200\nload_ms = 1\nfirst_token_ms = 300\nbetween_tokens_ms = 300\n"
 
 
 @dataclass

@@ -16,7 +16,16 @@ from leaks import no_leaks
 from modelway.backends.mock import Fault, FaultKind
 from modelway.backends.wire.refusals import MAX_DETAIL_CHARS
 from modelway.errors import BackendError, NoModelAvailable, StreamInterrupted
-from modelway.events import ConductorMessage, Failed, FallingBack, Finished, ModelLoading, ModelSelected, TextDelta
+from modelway.events import (
+    ConductorMessage,
+    Degraded,
+    Failed,
+    FallingBack,
+    Finished,
+    ModelLoading,
+    ModelSelected,
+    TextDelta,
+)
 from modelway.types import RequestOutcome
 
 #: What modelway says itself, in characters, before it quotes a server.
@@ -112,6 +121,8 @@ def check_caller(row: Row, events: list[ConductorMessage], error: Exception | No
             assert not notices(events)
             assert isinstance(events[-1], Finished)
             assert events[-1].model == "first-model"
+            flagged = [event.kind for event in events if isinstance(event, Degraded)]
+            assert flagged == (["encoding"] if "\ufffd" in row.text else [])
 
 
 def check_health(row: Row, stage: Scene) -> None:

@@ -32,6 +32,7 @@ from modelway.conductor import Conductor
 from modelway.config import Config
 from modelway.gateway.routes import make_app
 from modelway.gateway.sockets import listening
+from modelway.monitor.watch import TASK_NAME
 from modelway.router import ModelRouter
 from modelway.types import RequestOutcome
 
@@ -119,6 +120,11 @@ class Ledger(ModelRouter):
         return len(self.out) + sum(load.running + load.waiting for load in loads)
 
 
+def tasks_of_requests() -> int:
+    """All but the monitor's, which come and go with time."""
+    return sum(task.get_name() != TASK_NAME for task in asyncio.all_tasks())
+
+
 @dataclass(frozen=True)
 class Standing:
     """What the process holds when nothing runs."""
@@ -147,7 +153,7 @@ class Figures:
     seconds: float = 0.0
 
     def stand(self, router: Ledger) -> None:
-        standing = Standing(live_bytes(), resident_bytes(), descriptors(), len(asyncio.all_tasks()), router.held())
+        standing = Standing(live_bytes(), resident_bytes(), descriptors(), tasks_of_requests(), router.held())
         self.standings.append(standing)
         print(f"{sum(self.by_caller.values()):7}: {standing}", flush=True)
 
@@ -170,7 +176,7 @@ class Load:
         self._began = time.monotonic()
 
     async def run(self, requests: int) -> None:
-        at_rest = len(asyncio.all_tasks())
+        at_rest = tasks_of_requests()
         for begin, end in pairwise(requests * stretch // STRETCHES for stretch in range(STRETCHES + 1)):
             numbers = iter(range(begin, end))
             await asyncio.gather(*(self._work(numbers) for _ in range(AT_ONCE)))
@@ -200,7 +206,7 @@ class Load:
     async def _settle(self, at_rest: int) -> None:
         """Return when what was given up has come to its end; what does not is counted next."""
         until = time.monotonic() + SETTLES_WITHIN_S
-        while (self._router.held() or len(asyncio.all_tasks()) > at_rest) and time.monotonic() < until:  # noqa: ASYNC110
+        while (self._router.held() or tasks_of_requests() > at_rest) and time.monotonic() < until:  # noqa: ASYNC110
             await asyncio.sleep(0.01)
 
     def _tell(self, done: int) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import re
+from dataclasses import replace
 
 import pytest
 
@@ -100,7 +101,7 @@ ANSWERS = {
     "lines after the last": (said("x") + DONE + said("y") + b"rubbish\n", [TextDelta("x"), ENDED], ""),
     "bytes that are no UTF-8": (
         said("x").replace(b'"x"', b'"a\xffb"') + DONE,
-        [TextDelta("a\ufffdb"), ENDED],
+        [TextDelta("a\ufffdb"), replace(ENDED, is_damaged=True)],
         "",
     ),
     "unknown fields": (said("x", news=1, logprobs=[]) + DONE, [TextDelta("x"), ENDED], ""),

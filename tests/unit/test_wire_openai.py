@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 
 import pytest
 
@@ -109,7 +110,7 @@ ANSWERS = {
     ),
     "more after [DONE]": (delta(content="x") + DONE + delta(content="y"), [TextDelta("x"), Ended("stop")], ""),
     "bytes that are no UTF-8": (
-        delta(content="x").replace(b'"x"', b'"a\xffb"') + STOP + DONE, [TextDelta("a\ufffdb"), PLAIN], "",
+        delta(content="x").replace(b'"x"', b'"a\xffb"') + STOP + DONE, [TextDelta("a\ufffdb"), replace(PLAIN, is_damaged=True)], "",
     ),
     "nothing": (b"", [], "interrupted"),
     "no end": (ROLE + delta(content="x"), [TextDelta("x")], "interrupted"),

@@ -135,6 +135,8 @@ class Serving:
                 if not turn.answering:
                     raise
                 raise self._interrupted(f"broke off: {error}", model, error.kind) from error
+        if turn.is_damaged:
+            yield Degraded("encoding", f"{candidate} sent bytes that are no text; each is shown as \ufffd.")
         yield turn.finished()
 
     def _call(self, model: ResolvedModel) -> ChatCall:

@@ -107,6 +107,11 @@ class Turn:
     def ended(self) -> bool:
         return self._ended is not None
 
+    @property
+    def is_damaged(self) -> bool:
+        """Whether a part of the complete answer was no text."""
+        return self._ended is not None and self._ended.is_damaged
+
     def note(self, event: BackendEvent) -> ConductorMessage | None:
         """Take note of ``event``; what the caller is to see of it."""
         match event:

@@ -37,6 +37,8 @@ _log = logging.getLogger("modelway.monitor")
 
 #: How long whoever enters a conductor waits for the first answers: a server on this device answers at once or not soon.
 FIRST_LOOK_S = 0.5
+#: What the monitor's tasks are called.
+TASK_NAME = "modelway monitor"
 #: A list of models younger than this says what another one would.
 _FRESH_S = 1.0
 
@@ -112,7 +114,7 @@ class Monitor:
         self._loop = asyncio.get_running_loop()
         self._waiters.listen(self._hear)
         first = self.begin_due()
-        self._task = asyncio.create_task(self._run())
+        self._task = asyncio.create_task(self._run(), name=TASK_NAME)
         if first and self._completion.is_ours:
             await asyncio.wait(first.values(), timeout=FIRST_LOOK_S)
             managed = [backend.name for backend in self._router.settings.backends if backend.url is None]
@@ -163,7 +165,7 @@ class Monitor:
             if watched.due <= now and not watched.is_being_asked:
                 watched.due = math.inf
                 watched.is_being_asked = True
-                begun[name] = asyncio.create_task(self._check(on_device[name], watched))
+                begun[name] = asyncio.create_task(self._check(on_device[name], watched), name=TASK_NAME)
         for check in begun.values():
             self._checks.add(check)
             check.add_done_callback(self._checks.discard)

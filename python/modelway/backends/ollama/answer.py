@@ -8,7 +8,7 @@ from uuid import uuid4
 
 import orjson
 
-from modelway.backends.wire.records import count, mapping, objects, parse_object, text
+from modelway.backends.wire.records import DamagedRecord, count, mapping, objects, parse_object, text
 from modelway.backends.wire.refusals import clean, reported
 from modelway.events import BackendEvent, Ended, TextDelta, ThinkingDelta, ToolCallDelta, Usage
 from modelway.origin import Origin
@@ -28,11 +28,13 @@ class OllamaAnswer:
         self._last: dict[str, Any] = {}
         self._calls = 0
         self._empty = True
+        self._is_damaged = False
 
     def feed(self, record: bytes) -> Iterator[BackendEvent]:
         if self.done:
             return
         line = parse_object(record, self._origin)
+        self._is_damaged |= isinstance(line, DamagedRecord)
         # First of all: an error line has nothing else, and comes under status 200.
         if line.get("error") is not None:
             raise reported(self._origin, line["error"])
@@ -70,6 +72,7 @@ class OllamaAnswer:
             usage=Usage(count(last, "prompt_eval_count"), count(last, "eval_count")),
             load_ms=None if load_ns is None else load_ns / 1e6,
             raw={key: last[key] for key in _METRICS if key in last},
+            is_damaged=self._is_damaged,
         )
 
     def _tool_call(self, call: dict[str, Any]) -> ToolCallDelta:

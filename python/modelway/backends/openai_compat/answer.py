@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Any
 
-from modelway.backends.wire.records import count, mapping, objects, parse_object, text
+from modelway.backends.wire.records import DamagedRecord, count, mapping, objects, parse_object, text
 from modelway.backends.wire.refusals import reported
 from modelway.events import BackendEvent, Ended, TextDelta, ThinkingDelta, ToolCallDelta, Usage
 from modelway.origin import Origin
@@ -24,6 +24,7 @@ class OpenAIAnswer:
         self._raw: dict[str, Any] = {}
         self._calls: set[int] = set()
         self._empty = True
+        self._is_damaged = False
 
     def feed(self, record: bytes) -> Iterator[BackendEvent]:
         if self.done:
@@ -32,6 +33,7 @@ class OpenAIAnswer:
             self.done = True
             return
         chunk = parse_object(record, self._origin)
+        self._is_damaged |= isinstance(chunk, DamagedRecord)
         if chunk.get("error") is not None:
             raise reported(self._origin, chunk["error"])
         if usage := mapping(chunk, "usage", self._origin):
@@ -55,6 +57,7 @@ class OpenAIAnswer:
             finish_reason="tool_calls" if self._calls and reason == "stop" else reason,
             usage=Usage(count(self._usage, "prompt_tokens"), count(self._usage, "completion_tokens")),
             raw=self._raw | ({"finish_reason": self._finish} if self._finish else {}),
+            is_damaged=self._is_damaged,
         )
 
     def _deltas(self, delta: dict[str, Any]) -> Iterator[BackendEvent]:

@@ -7,9 +7,9 @@ a complete record has its own. Time in which the consumer does not ask for more 
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncGenerator, Iterator, Mapping
+from collections.abc import AsyncGenerator, Awaitable, Callable, Iterator, Mapping
 from contextlib import asynccontextmanager
-from typing import Protocol
+from typing import Protocol, TypeVar
 
 from modelway.backends.base import Deadlines
 from modelway.backends.wire.lines import MAX_RECORD_BYTES, Framer, RecordTooLong
@@ -20,8 +20,13 @@ from modelway.events import BackendEvent, Ended
 from modelway.origin import Origin
 from modelway.pools import MAX_REFUSAL_BYTES, Answer, ConnectionPool
 
+#: A timer that rings so much too late does so because the process stood still, not because the server is late.
+_STOOD_STILL_S = 1.0
 #: How long the end of a complete answer is waited for; then its connection is not kept.
 _TAIL_S = 0.05
+
+
+_T = TypeVar("_T")
 
 
 class Reader(Protocol):
@@ -76,9 +81,29 @@ class Exchange:
         self._origin = origin
         self._deadlines = deadlines
         self._framer = framer
-        self._deadline = asyncio.get_running_loop().time() + deadlines.first_token_s
         self._load_s = 0.0
         self._token_seen = False
+        self._begin_wait(deadlines.first_token_s)
+
+    def _begin_wait(self, allowed_s: float) -> None:
+        self._allowed_s = allowed_s
+        self._deadline = asyncio.get_running_loop().time() + allowed_s
+
+    async def _in_time(self, read: Callable[[], Awaitable[_T]]) -> _T:
+        """What ``read`` returns; it is called again where it was given up too soon, and must lose nothing by it.
+
+        Where the process stood still (suspended, or its loop blocked), the deadline passes in the same turn of the
+        loop in which data is seen that came long ago: then the wait begins anew. Raises ``TimeoutError``.
+        """
+        while True:
+            try:
+                async with asyncio.timeout_at(self._deadline):
+                    return await read()
+            except TimeoutError:
+                overdue_s = asyncio.get_running_loop().time() - self._deadline
+                if overdue_s < min(_STOOD_STILL_S, self._allowed_s / 4):
+                    raise
+                self._begin_wait(self._allowed_s)
 
     async def answers_within(self, seconds: float) -> bool:
         """Whether the answer's headers, or a failure, come within this time."""
@@ -89,13 +114,13 @@ class Exchange:
         """The server is loading the model: the first token has the time for that, too; None: as configured."""
         self._load_s = self._deadlines.load_s if load_s is None else load_s
         self._deadline += self._load_s
+        self._allowed_s += self._load_s
 
     async def answer(self, content_types: tuple[str, ...]) -> None:
         """Wait for the answer's headers; raises what they mean if they are not a stream's."""
         try:
-            async with asyncio.timeout_at(self._deadline):
-                # Shielded: leaving the block cancels the task, in one place.
-                answer = await asyncio.shield(self._sending)
+            # Shielded: leaving the block cancels the task, in one place.
+            answer = await self._in_time(lambda: asyncio.shield(self._sending))
         except TimeoutError:
             raise self._late() from None
         if answer.status != 200:
@@ -126,12 +151,11 @@ class Exchange:
         """The next complete records, None at the end of the stream."""
         answer = self._sending.result()
         if self._token_seen:
-            self._deadline = asyncio.get_running_loop().time() + self._deadlines.between_tokens_s
+            self._begin_wait(self._deadlines.between_tokens_s)
         try:
-            async with asyncio.timeout_at(self._deadline):
-                while burst := await answer.burst():
-                    if records := self._framer.feed(burst):
-                        return records
+            while burst := await self._in_time(answer.burst):
+                if records := self._framer.feed(burst):
+                    return records
         except TimeoutError:
             raise self._late() from None
         except RecordTooLong:

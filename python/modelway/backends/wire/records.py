@@ -13,6 +13,10 @@ import orjson
 from modelway.origin import Origin
 
 
+class DamagedRecord(dict[str, Any]):
+    """A record that held bytes which are no text; each stands in it as U+FFFD."""
+
+
 def parse(data: bytes) -> Any:
     """JSON from bytes; bytes that are no UTF-8 become U+FFFD. Raises ValueError."""
     try:
@@ -22,14 +26,22 @@ def parse(data: bytes) -> Any:
 
 
 def parse_object(data: bytes, origin: Origin) -> dict[str, Any]:
-    """A record of a stream; anything but a JSON object is ``malformed``."""
+    """A record of a stream; anything but a JSON object is ``malformed``. Bytes that are no UTF-8 become U+FFFD."""
     try:
-        value = parse(data)
-    except ValueError:
-        raise origin.error("malformed", "a record of the answer is no JSON") from None
+        value = orjson.loads(data)
+        is_damaged = False
+    except orjson.JSONDecodeError:
+        value, is_damaged = _repaired(data, origin), True
     if not isinstance(value, dict):
         raise origin.error("malformed", "a record of the answer is no JSON object")
-    return value
+    return DamagedRecord(value) if is_damaged else value
+
+
+def _repaired(data: bytes, origin: Origin) -> Any:
+    try:
+        return orjson.loads(data.decode("utf-8", "replace"))
+    except orjson.JSONDecodeError:
+        raise origin.error("malformed", "a record of the answer is no JSON") from None
 
 
 def encode(body: Mapping[str, Any], origin: Origin) -> bytes:
