@@ -110,7 +110,9 @@ ANSWERS = {
     ),
     "more after [DONE]": (delta(content="x") + DONE + delta(content="y"), [TextDelta("x"), Ended("stop")], ""),
     "bytes that are no UTF-8": (
-        delta(content="x").replace(b'"x"', b'"a\xffb"') + STOP + DONE, [TextDelta("a\ufffdb"), replace(PLAIN, is_damaged=True)], "",
+        delta(content="x").replace(b'"x"', b'"a\xffb"') + STOP + DONE,
+        [TextDelta("a\ufffdb"), replace(PLAIN, is_damaged=True)],
+        "",
     ),
     "nothing": (b"", [], "interrupted"),
     "no end": (ROLE + delta(content="x"), [TextDelta("x")], "interrupted"),
