@@ -13,7 +13,8 @@ from urllib.parse import urlsplit
 
 #: What may happen to a connection, and how often of a hundred. Where it strikes is chance, too.
 FATES = {"none": 25, "split": 20, "cut": 25, "reset": 25, "stall": 5}
-#: It strikes within so many bytes of an answer, headers and all; short answers may escape it.
+#: It strikes within so many bytes of an answer, headers and all, most often near the beginning; short answers may
+#: escape it.
 REACH_BYTES = 6_000
 
 
@@ -30,7 +31,7 @@ class LossyProxy:
 
     async def serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         (fate,) = ("none",) if self.is_calm else self._chance.choices([*FATES], [*FATES.values()])
-        at = self._chance.randrange(REACH_BYTES)
+        at = int(REACH_BYTES * self._chance.random() ** 3)
         up_reader, up_writer = await asyncio.open_connection(*self._upstream)
         going = asyncio.create_task(_pump(reader, up_writer))
         try:
