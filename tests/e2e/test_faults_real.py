@@ -253,7 +253,7 @@ async def test_a_real_server_behind_a_lossy_connection_gives_whole_answers_or_er
             await asyncio.gather(*(ask(conductor) for _ in range(4)))
         assert ended["complete"] >= proxy.fates["none"] + proxy.fates["split"]
         assert ended["interrupted"]
-        assert any(len(record.attempts) > 1 for record in conductor.history), "some had to be asked again"
+        assert ended["failed"]
         proxy.is_calm = True
         reply = await conductor.complete("hello", task="general")
         assert reply.text == answer_of(model)
