@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import time
 from contextlib import aclosing
 
 import pytest
@@ -220,3 +221,15 @@ async def test_the_deadline_leaves_an_answer_alone_that_has_begun(server, conduc
     gate.release()
     events += [event async for event in stream]
     assert text_of(events) == "code-model says so"
+
+
+async def test_l5_two_of_a_chain_fail_and_the_third_serves_within_a_second(server, either):
+    server.fail("code-model", Fault.http(500))
+    server.fail("deep-model", Fault(FaultKind.RESET_BEFORE_HEADERS))
+    began = time.perf_counter()
+    events, error = await collect(either, CODE)
+    assert time.perf_counter() - began < 1.0
+    assert error is None
+    assert notices(events) == [("code-model", "deep-model"), ("deep-model", "general-model")]
+    assert text_of(events) == "general-model says so"
+    assert [attempt.outcome for attempt in either.history[-1].attempts] == ["server_error", "reset", "success"]
