@@ -5,7 +5,9 @@
 
 mod support;
 
-use modelway_core::{Alert, BreakerPolicy, Millis, ModelHealth, OutcomeKind, RequestOutcome, Trouble};
+use modelway_core::{
+    Alert, BreakerPolicy, Millis, ModelHealth, OutcomeKind, RequestOutcome, Trouble, Verdict,
+};
 use proptest::prelude::*;
 use support::cases;
 
@@ -259,6 +261,6 @@ proptest! {
         let count = |wanted: &dyn Fn(&OutcomeKind) -> bool| kinds.iter().filter(|kind| wanted(kind)).count() as u64;
         let seen = health.snapshot(0);
         prop_assert_eq!(seen.successes, count(&|kind| *kind == OutcomeKind::Success));
-        prop_assert_eq!(seen.failures, count(&|kind| kind.is_hard() || kind.holds()));
+        prop_assert_eq!(seen.failures, count(&|kind| matches!(kind.of_model(), Verdict::Hard | Verdict::Busy)));
     }
 }
