@@ -8,6 +8,7 @@ so fails.
 from __future__ import annotations
 
 import os
+import signal
 import sys
 from collections.abc import Iterator
 from pathlib import Path
@@ -30,6 +31,13 @@ def engine_imports(request: pytest.FixtureRequest, tmp_path_factory: pytest.Temp
         patch.setenv("PYTHONPATH", str(NO_ENGINE), prepend=os.pathsep)
         patch.setenv("MODELWAY_ENGINE_IMPORTS", str(record))
         yield record
+
+
+@pytest.fixture(autouse=True, scope="session")
+def _heeds_interrupts() -> None:
+    """A shell starts what runs in its background with interrupts ignored, and children inherit that."""
+    if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+        signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 @pytest.fixture(autouse=True, scope="session")
