@@ -10,7 +10,7 @@ import subprocess
 import sys
 import textwrap
 from collections.abc import AsyncIterator
-from contextlib import aclosing
+from contextlib import aclosing, suppress
 from pathlib import Path
 
 import pytest
@@ -58,8 +58,11 @@ async def backend(files: dict[str, Path]) -> AsyncIterator[LlamaCppBackend]:
 
 def children() -> set[int]:
     """The processes whose parent this one is, ended ones that nobody waited for among them."""
-    tasks = Path("/proc/self/task").glob("*/children")
-    return {int(pid) for task in tasks for pid in task.read_text().split()}
+    pids: set[int] = set()
+    for task in Path("/proc/self/task").glob("*/children"):
+        with suppress(FileNotFoundError):  # a thread may end while we look
+            pids.update(map(int, task.read_text().split()))
+    return pids
 
 
 def call(model: str, **fields: object) -> ChatCall:

@@ -11,7 +11,7 @@ import asyncio
 import gc
 from collections import Counter
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from pathlib import Path
 from typing import Any
 
@@ -67,7 +67,11 @@ def _descriptors() -> list[str]:
 
 
 def _children() -> list[str]:
-    return [child for of in Path("/proc/self/task").glob("*/children") for child in of.read_text().split()]
+    found: list[str] = []
+    for of in Path("/proc/self/task").glob("*/children"):
+        with suppress(FileNotFoundError):  # a thread may end while we look
+            found += of.read_text().split()
+    return found
 
 
 def _told(context: dict[str, Any]) -> str:
