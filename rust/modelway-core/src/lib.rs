@@ -38,6 +38,7 @@ pub mod task;
 pub mod ticket;
 mod turns;
 pub mod turnstile;
+pub mod usage;
 pub mod users;
 pub mod vram;
 mod window;

@@ -9,8 +9,11 @@
 //! - *Patience.* Who waits for a load lets others pass for [`Policy::patience`] times what the change costs, so that at
 //!   most one part in `patience + 1` of the time goes into loads, and never so long that it would wait more than
 //!   [`Policy::max_wait_ms`]. Then the models in its way are closed: newcomers queue, what runs ends, and they go.
+//! - *Residence.* What was loaded serves at least as long as loading took, before it is closed for another.
 //! - *Worth.* Of several who wait, first whoever's time is up, then whoever brings most waiting to an end for the time
 //!   that the load takes; waiting grows with time, so nobody is passed over for ever.
+//! - *Beside.* While the first of them waits for room, another is loaded that fits into what is free, and beside the first
+//!   once that has its room: a small model does not wait behind a large one.
 //! - *One load at a time.* Loads share a disk and a bus: two at once take longer than one after the other, and the
 //!   first of them ends later.
 
@@ -27,11 +30,13 @@ pub struct Policy {
     pub max_wait_ms: Millis,
     /// Others may pass for so many times the cost of the change.
     pub patience: u64,
+    /// How long an idle model stays although others want its room, in hundredths of what loading it takes.
+    pub linger_percent: u64,
 }
 
 impl Default for Policy {
     fn default() -> Self {
-        Self { max_wait_ms: 30_000, patience: 4 }
+        Self { max_wait_ms: 30_000, patience: 4, linger_percent: 10 }
     }
 }
 
@@ -57,6 +62,8 @@ pub struct Resident {
     pub bytes: u64,
     /// What it is doing.
     pub doing: Doing,
+    /// Since when it could serve.
+    pub since: Millis,
     /// How long loading it again would take.
     pub load_ms: Millis,
     /// The chance that it is wanted soon, in 65,536ths.
@@ -119,10 +126,25 @@ pub fn plan(view: &View<'_>, policy: &Policy, now: Millis) -> Plan {
     }
     let wanted = |claim: &&Claim| view.residents.iter().all(|one| one.model != claim.model);
     let rank = |claim: &Claim| (due(claim, view, policy) > now, u64::MAX - worth(claim, now), claim.since);
-    let Some(claim) = view.claims.iter().filter(wanted).min_by_key(|claim| rank(claim)) else {
+    let mut claims: SmallVec<[&Claim; 16]> = view.claims.iter().filter(wanted).collect();
+    claims.sort_by_key(|claim| rank(claim));
+    let Some((first, others)) = claims.split_first() else {
         return Plan::default();
     };
-    make_room(claim, view, policy, now)
+    let in_use = view.residents.iter().fold(0_u64, |sum, one| sum.saturating_add(one.bytes));
+    let Room { mut plan, spare } = make_room(first, in_use, view, policy, now);
+    if plan.load.is_none() && plan.unload.is_empty() {
+        let free = view.capacity.saturating_sub(in_use);
+        plan.load = others.iter().find(|claim| claim.bytes <= free.min(spare)).map(|claim| claim.model);
+    }
+    plan
+}
+
+/// How a claim gets room.
+struct Room {
+    plan: Plan,
+    /// What will be left when it has its room.
+    spare: u64,
 }
 
 /// Until when others may pass before `claim`.
@@ -143,46 +165,59 @@ fn worth(claim: &Claim, now: Millis) -> u64 {
 }
 
 /// Loads at once, or makes room, or waits for some.
-fn make_room(claim: &Claim, view: &View<'_>, policy: &Policy, now: Millis) -> Plan {
-    let in_use = view.residents.iter().fold(0_u64, |sum, one| sum.saturating_add(one.bytes));
-    let needed = in_use.saturating_add(claim.bytes).saturating_sub(view.capacity);
+fn make_room(claim: &Claim, in_use: u64, view: &View<'_>, policy: &Policy, now: Millis) -> Room {
+    let after = in_use.saturating_add(claim.bytes);
+    let needed = after.saturating_sub(view.capacity);
     if needed == 0 {
-        return Plan { load: Some(claim.model), ..Plan::default() };
+        return Room { plan: Plan { load: Some(claim.model), ..Plan::default() }, spare: 0 };
     }
-    let leaves = |one: &&Resident| !one.is_pinned;
-    let is_idle = |one: &&Resident| matches!(one.doing, Doing::Idle(_));
-    let has_lingered = |one: &&Resident| linger_end(one).is_some_and(|end| one.is_closed || end <= now);
-    let among = |may: &dyn Fn(&&Resident) -> bool| {
-        let victims: SmallVec<[_; 16]> =
-            view.residents.iter().filter(leaves).filter(|one| may(one)).map(victim).collect();
-        cheapest(&victims, needed)
+    let is_idle = |one: &Resident| matches!(one.doing, Doing::Idle(_));
+    let has_lingered =
+        |one: &Resident| linger_end(one, policy).is_some_and(|end| one.is_closed || end <= now);
+    let among = |may: &dyn Fn(&Resident) -> bool| {
+        let leaving = view.residents.iter().filter(|one| !one.is_pinned && may(one));
+        let set = cheapest(&leaving.map(victim).collect::<SmallVec<[_; 16]>>(), needed)?;
+        let is_of_set = |one: &&Resident| set.contains(&one.model);
+        Some(view.residents.iter().filter(is_of_set).collect::<SmallVec<[_; 2]>>())
     };
-    if let Some(unload) = among(&has_lingered) {
-        return Plan { unload, ..Plan::default() };
+    let models = |set: &[&Resident]| set.iter().map(|one| one.model).collect();
+    let spare = |set: &[&Resident]| {
+        let given = set.iter().fold(0_u64, |sum, one| sum.saturating_add(one.bytes));
+        view.capacity.saturating_sub(after.saturating_sub(given))
+    };
+    if let Some(lingered) = among(&has_lingered) {
+        return Room { plan: Plan { unload: models(&lingered), ..Plan::default() }, spare: 0 };
     }
     if let Some(lingering) = among(&is_idle) {
-        let ends = view.residents.iter().filter(|one| lingering.contains(&one.model)).filter_map(linger_end);
-        return Plan { look_again: ends.max(), ..Plan::default() };
+        let look_again = lingering.iter().filter_map(|one| linger_end(one, policy)).max();
+        return Room { plan: Plan { look_again, ..Plan::default() }, spare: spare(&lingering) };
     }
-    let Some(in_the_way) = among(&|_| true) else {
-        return Plan::default();
+    // At least a millisecond: within one instant a model that has come does not go.
+    let residence_end = |one: &Resident| one.since.saturating_add(one.load_ms.max(1));
+    let is_new = |one: &Resident| !is_idle(one) && now < residence_end(one);
+    let Some(in_the_way) = among(&|one| !is_new(one)) else {
+        let ends = view.residents.iter().filter(|one| is_new(one)).map(residence_end);
+        return Room { plan: Plan { look_again: ends.min(), ..Plan::default() }, spare: 0 };
     };
-    let of_these = view.residents.iter().filter(|one| in_the_way.contains(&one.model));
-    let change_ms = of_these.map(|one| one.load_ms).fold(claim.load_ms, Millis::saturating_add);
+    let change_ms = in_the_way.iter().map(|one| one.load_ms).fold(claim.load_ms, Millis::saturating_add);
     let patience_end = claim.since.saturating_add(change_ms.saturating_mul(policy.patience));
     let end = patience_end.min(due(claim, view, policy));
     let is_closed = view.residents.iter().any(|one| one.is_closed);
-    if end <= now || is_closed {
-        Plan { closed: in_the_way, ..Plan::default() }
+    let plan = if end <= now || is_closed {
+        Plan { closed: models(&in_the_way), ..Plan::default() }
     } else {
         Plan { look_again: Some(end), ..Plan::default() }
-    }
+    };
+    Room { plan, spare: spare(&in_the_way) }
 }
 
-/// Until when an idle model stays although others want its room.
-fn linger_end(one: &Resident) -> Option<Millis> {
+/// Until when an idle model stays although others want its room: at most a quarter of a second.
+fn linger_end(one: &Resident, policy: &Policy) -> Option<Millis> {
     match one.doing {
-        Doing::Idle(since) => Some(since.saturating_add((one.load_ms / 10).clamp(5, 250))),
+        Doing::Idle(since) => {
+            let linger_ms = one.load_ms.saturating_mul(policy.linger_percent) / 100;
+            Some(since.saturating_add(linger_ms.min(250)))
+        }
         Doing::Busy(_) | Doing::Loading | Doing::Unloading => None,
     }
 }

@@ -1,17 +1,19 @@
 //! Memory of one backend: which models are resident, which of them are in use, who waits for room.
 //!
-//! A model's bytes are taken once, when its first request is admitted, and stay taken while it is idle: loading
-//! it again would cost seconds. A request pins its model. When another needs room, idle models give theirs back,
-//! the longest unused first, and only if that is enough.
+//! A model's bytes are taken once, when it begins to load, and stay taken while it is idle: loading it again would cost
+//! seconds. A request pins its model. Who finds its model not resident, or closed, has a claim; what is to be loaded
+//! and unloaded for claims is decided by [`swap::plan`].
 //!
-//! Who finds no room has a claim, and claims are served in order. While the oldest waits, requests to resident
-//! models and smaller models may pass it [`Residency::MAX_OVERTAKES`] times. Then the models that stand in its
-//! way are closed: they finish what runs and take nothing new. What runs waits for nobody here, so the claim
-//! is met when the longest of it has ended.
+//! A *managed* backend loads and unloads at our word, and tells when it has: until then a model takes memory and serves
+//! nobody. Any other loads by itself what is asked for, so there what is decided counts as done.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 
 use smallvec::SmallVec;
+
+use crate::ewma::{Ewma, Millis};
+use crate::swap::{self, Claim, Doing, Policy, View};
+use crate::usage::Usage;
 
 /// A model, as its owner numbers them.
 pub type ModelNumber = usize;
@@ -19,73 +21,104 @@ pub type ModelNumber = usize;
 /// Models whose memory was given to another; nearly always none.
 pub type Evicted = SmallVec<[ModelNumber; 2]>;
 
-/// What is resident on one backend. Operations take O(log n) in the number of models, closing O(n).
+/// What is resident on one backend.
 #[derive(Clone, Debug)]
 pub struct Residency {
     /// `None`: not known, nothing is limited.
     capacity: Option<u64>,
-    /// Within the capacity at every load, so that it can't overflow; without one it may saturate and decides
-    /// nothing.
+    is_managed: bool,
+    policy: Policy,
+    /// Of all resident models. Without a capacity it may saturate, and decides nothing.
     in_use: u64,
-    resident: BTreeMap<ModelNumber, Resident>,
-    /// Resident models that nobody uses, the longest unused first.
-    idle: BTreeSet<(Use, ModelNumber)>,
-    idle_bytes: u64,
-    last_use: Use,
-    /// Who waits for room or is closed, the oldest first.
-    claims: BTreeMap<Use, Claim>,
-    /// How often others went while the oldest claim waited.
-    overtakes: u32,
-    /// Models that take nothing new until the oldest claim is met.
-    closed: BTreeSet<ModelNumber>,
+    residents: BTreeMap<ModelNumber, Resident>,
+    /// Since when requests wait for a model that can't be pinned.
+    claims: BTreeMap<ModelNumber, Millis>,
+    known: BTreeMap<ModelNumber, Known>,
+    is_dirty: bool,
 }
-
-/// Counts uses and claims: later ones are larger.
-type Use = u64;
 
 #[derive(Clone, Copy, Debug)]
 struct Resident {
     bytes: u64,
-    pins: u32,
-    last_use: Use,
+    /// Since when it can serve.
+    since: Millis,
+    state: State,
+    is_closed: bool,
 }
 
 #[derive(Clone, Copy, Debug)]
-struct Claim {
-    model: ModelNumber,
-    bytes: u64,
+enum State {
+    Ready { pins: u32, idle_since: Millis },
+    Loading,
+    Unloading,
 }
 
-/// What pinning a model changed.
+impl Resident {
+    const fn pins(&self) -> Option<u32> {
+        match self.state {
+            State::Ready { pins, .. } => Some(pins),
+            State::Loading | State::Unloading => None,
+        }
+    }
+}
+
+/// What was learned of a model, resident or not.
+#[derive(Clone, Copy, Debug, Default)]
+struct Known {
+    load_ms: Ewma,
+    served_ms: Ewma,
+    usage: Usage,
+}
+
+impl Known {
+    /// How long loading takes: what was measured, else what a disk of a gigabyte a second would need, and a quarter of
+    /// a second to start.
+    fn load_ms(&self, bytes: u64, now: Millis) -> Millis {
+        self.load_ms.value(now).map_or(250 + bytes / 1_000_000, |measured| measured as Millis)
+    }
+}
+
+/// The requests that wait for a model.
+#[derive(Clone, Copy, Debug)]
+pub struct Queue {
+    /// What the model takes when loaded.
+    pub bytes: u64,
+    /// How many.
+    pub waiting: u32,
+    /// When they came, on average.
+    pub mean_since: Millis,
+}
+
+/// What a plan has changed.
 #[derive(Clone, Debug, Default)]
-pub struct Pinned {
-    /// Whose memory it took.
+pub struct Moves {
+    /// Their memory is given to others: they must be unloaded.
     pub evicted: Evicted,
-    /// Whether the model had waited for room: then others may find some.
-    pub had_claim: bool,
+    /// It must be loaded.
+    pub load: Option<ModelNumber>,
+    /// They can be pinned again, or at last.
+    pub opened: SmallVec<[ModelNumber; 2]>,
+    /// When to plan again, if nothing happens before.
+    pub look_again: Option<Millis>,
 }
 
-/// There is no room now.
+/// The model can't be pinned now.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct NoRoom;
 
 impl Residency {
-    /// Others go before the oldest claim at most so often.
-    pub const MAX_OVERTAKES: u32 = 16;
-
     /// A backend on which nothing is resident.
     #[must_use]
-    pub const fn new(capacity: Option<u64>) -> Self {
+    pub const fn new(capacity: Option<u64>, is_managed: bool, policy: Policy) -> Self {
         Self {
             capacity,
+            is_managed,
+            policy,
             in_use: 0,
-            resident: BTreeMap::new(),
-            idle: BTreeSet::new(),
-            idle_bytes: 0,
-            last_use: 0,
+            residents: BTreeMap::new(),
             claims: BTreeMap::new(),
-            overtakes: 0,
-            closed: BTreeSet::new(),
+            known: BTreeMap::new(),
+            is_dirty: false,
         }
     }
 
@@ -97,135 +130,204 @@ impl Residency {
 
     /// Whether a request to the model could pin it now. Changes nothing.
     #[must_use]
-    pub fn has_room(&self, model: ModelNumber, bytes: u64) -> bool {
-        let is_oldest_claim = self.claims.first_key_value().is_some_and(|(_, claim)| claim.model == model);
-        let is_blocked = !is_oldest_claim && self.overtakes >= Self::MAX_OVERTAKES && !self.claims.is_empty();
-        if self.resident.contains_key(&model) {
-            !self.closed.contains(&model)
-        } else {
-            let pinned = self.in_use.saturating_sub(self.idle_bytes);
-            !is_blocked
-                && self
-                    .capacity
-                    .is_none_or(|capacity| capacity.checked_sub(pinned).is_some_and(|room| bytes <= room))
+    pub fn has_room(&self, model: ModelNumber) -> bool {
+        match self.residents.get(&model) {
+            Some(resident) => resident.pins().is_some() && !resident.is_closed,
+            None => self.capacity.is_none() && !self.is_managed,
         }
     }
 
-    /// Pins the model for one request, loading it if need be.
+    /// Pins the model for one request.
     ///
     /// # Errors
     /// [`NoRoom`]; nothing has changed.
-    pub fn pin(&mut self, model: ModelNumber, bytes: u64) -> Result<Pinned, NoRoom> {
-        if !self.has_room(model, bytes) {
+    pub fn pin(&mut self, model: ModelNumber, bytes: u64, now: Millis) -> Result<(), NoRoom> {
+        if !self.has_room(model) {
             return Err(NoRoom);
         }
-        let had_claim = self.withdraw(model);
-        let mut evicted = Evicted::new();
-        if let Some(resident) = self.resident.get_mut(&model) {
-            if resident.pins == 0 {
-                self.idle.remove(&(resident.last_use, model));
-                self.idle_bytes = self.idle_bytes.saturating_sub(resident.bytes);
-            }
-            resident.pins += 1;
-        } else {
-            while let Some(capacity) = self.capacity
-                && self.in_use.saturating_add(bytes) > capacity
-                && let Some((_, oldest)) = self.idle.pop_first()
-            {
-                evicted.extend(self.evict(oldest));
-            }
-            self.in_use = self.in_use.saturating_add(bytes);
-            self.resident.insert(model, Resident { bytes, pins: 1, last_use: 0 });
+        if !self.residents.contains_key(&model) {
+            self.hold(model, bytes, State::Ready { pins: 0, idle_since: now }, now);
         }
-        if !self.claims.is_empty() {
-            self.overtakes += 1;
-            self.close();
+        if let Some(Resident { state: State::Ready { pins, .. }, .. }) = self.residents.get_mut(&model) {
+            *pins += 1;
         }
-        Ok(Pinned { evicted, had_claim })
+        self.known.entry(model).or_default().usage.note(now);
+        self.withdraw(model);
+        Ok(())
     }
 
-    fn evict(&mut self, model: ModelNumber) -> Option<ModelNumber> {
-        let resident = self.resident.remove(&model)?;
-        self.in_use = self.in_use.saturating_sub(resident.bytes);
-        self.idle_bytes = self.idle_bytes.saturating_sub(resident.bytes);
-        Some(model)
+    fn hold(&mut self, model: ModelNumber, bytes: u64, state: State, now: Millis) {
+        self.in_use = self.in_use.saturating_add(bytes);
+        self.residents.insert(model, Resident { bytes, since: now, state, is_closed: false });
     }
 
-    /// One request to the model has ended. Whether that made it idle: then somebody may find room.
-    #[must_use = "who waits for room must be asked again"]
-    pub fn unpin(&mut self, model: ModelNumber) -> bool {
-        let Some(resident) = self.resident.get_mut(&model) else { return false };
-        self.last_use += 1;
-        resident.pins -= 1;
-        resident.last_use = self.last_use;
-        let is_idle = resident.pins == 0;
-        if is_idle {
-            self.idle.insert((resident.last_use, model));
-            self.idle_bytes = self.idle_bytes.saturating_add(resident.bytes);
-        }
-        is_idle
-    }
-
-    /// Remembers that a request to the model waits for room, behind those that wait already.
-    pub fn claim(&mut self, model: ModelNumber, bytes: u64) {
-        if self.claims.values().all(|claim| claim.model != model) {
-            self.last_use += 1;
-            self.claims.insert(self.last_use, Claim { model, bytes });
+    fn drop(&mut self, model: ModelNumber) {
+        if let Some(resident) = self.residents.remove(&model) {
+            self.in_use = self.in_use.saturating_sub(resident.bytes);
+            self.is_dirty = true;
         }
     }
 
-    /// Nobody waits for the model any more. Whether anybody did: then others may find room.
-    pub fn withdraw(&mut self, model: ModelNumber) -> bool {
-        let Some((&since, _)) = self.claims.iter().find(|(_, claim)| claim.model == model) else {
-            return false;
-        };
-        let was_oldest = self.claims.first_key_value().is_some_and(|(oldest, _)| *oldest == since);
-        self.claims.remove(&since);
-        if was_oldest {
-            self.overtakes = 0;
-            self.closed.clear();
-        }
-        true
-    }
-
-    /// Who waits for room, the oldest first.
-    #[must_use]
-    pub fn claimants(&self) -> SmallVec<[ModelNumber; 8]> {
-        self.claims.values().map(|claim| claim.model).collect()
-    }
-
-    /// Another capacity. Below what is in use nothing new is loaded until enough was given back.
-    pub fn resize(&mut self, capacity: Option<u64>) {
-        self.capacity = capacity;
-        self.closed.clear();
-        self.close();
-    }
-
-    /// Closes what stands in the oldest claim's way once it was passed often enough: the longest unused models,
-    /// until their memory and what is free suffice.
-    fn close(&mut self) {
-        let Some((_, &Claim { model, bytes })) = self.claims.first_key_value() else { return };
-        let Some(capacity) = self.capacity else { return };
-        if self.overtakes < Self::MAX_OVERTAKES
-            || !self.closed.is_empty()
-            || self.resident.contains_key(&model)
+    /// One request to the model has ended, that ran for so long.
+    pub fn unpin(&mut self, model: ModelNumber, served_ms: Millis, now: Millis) {
+        if let Some(Resident { state: State::Ready { pins, idle_since }, .. }) =
+            self.residents.get_mut(&model)
         {
-            return;
+            *pins -= 1;
+            *idle_since = now;
+            self.is_dirty |= *pins == 0;
+            self.known.entry(model).or_default().served_ms.add(served_ms as f64, now);
         }
-        let mut by_use: Vec<_> = self
-            .resident
-            .iter()
-            .map(|(model, one)| ((one.pins > 0, one.last_use), *model, one.bytes))
-            .collect();
-        by_use.sort_unstable();
-        let mut left = self.in_use;
-        for (_, model, model_bytes) in by_use {
-            if left.saturating_add(bytes) <= capacity {
+    }
+
+    /// Remembers that a request to the model waits for it to be there.
+    pub fn claim(&mut self, model: ModelNumber, now: Millis) {
+        self.claims.entry(model).or_insert_with(|| {
+            self.is_dirty = true;
+            now
+        });
+    }
+
+    /// Nobody waits for the model to be there any more.
+    pub fn withdraw(&mut self, model: ModelNumber) {
+        self.is_dirty |= self.claims.remove(&model).is_some();
+    }
+
+    /// Plans again at the next chance: its time has come, or something of which it knows nothing.
+    pub const fn look(&mut self) {
+        self.is_dirty = true;
+    }
+
+    /// Whether something has happened since the last plan that may let somebody go on.
+    #[must_use]
+    pub const fn is_dirty(&self) -> bool {
+        self.is_dirty
+    }
+
+    /// Another capacity and policy. Below what is in use nothing new is loaded until enough was given back.
+    pub const fn resize(&mut self, capacity: Option<u64>, is_managed: bool, policy: Policy) {
+        self.capacity = capacity;
+        self.is_managed = is_managed;
+        self.policy = policy;
+        self.is_dirty = true;
+    }
+
+    /// The model that was to be loaded serves from now on; it takes so many bytes, if that is known better now.
+    pub fn loaded(&mut self, model: ModelNumber, bytes: Option<u64>, load_ms: Option<f64>, now: Millis) {
+        if let Some(load_ms) = load_ms {
+            self.known.entry(model).or_default().load_ms.add(load_ms, now);
+        }
+        if let Some(resident) = self.residents.get_mut(&model) {
+            if matches!(resident.state, State::Loading) {
+                resident.state = State::Ready { pins: 0, idle_since: now };
+                resident.since = now;
+            }
+            if let Some(bytes) = bytes {
+                self.in_use = self.in_use.saturating_sub(resident.bytes).saturating_add(bytes);
+                resident.bytes = bytes;
+            }
+            self.is_dirty = true;
+        }
+    }
+
+    /// The model is not in memory: it was unloaded, or could not be loaded. One that requests use stays until they end.
+    pub fn gone(&mut self, model: ModelNumber) {
+        if self.residents.get(&model).is_some_and(|one| one.pins().unwrap_or(0) == 0) {
+            self.drop(model);
+        }
+    }
+
+    /// Decides what is to be loaded and unloaded. `queue` tells who waits for a model.
+    pub fn plan(&mut self, queue: impl Fn(ModelNumber) -> Queue, now: Millis) -> Moves {
+        self.is_dirty = false;
+        let mut moves = Moves::default();
+        loop {
+            let plan = self.planned(&queue, now);
+            // One that nobody uses, though somebody waits to, is idle once it is closed.
+            let has_closed = self.close(&plan.closed, &mut moves);
+            moves.look_again = plan.look_again;
+            for model in &plan.unload {
+                match self.residents.get_mut(model) {
+                    Some(resident) if self.is_managed => resident.state = State::Unloading,
+                    _ => self.drop(*model),
+                }
+            }
+            moves.evicted.extend(plan.unload.iter().copied());
+            if let Some(model) = plan.load {
+                let state = if self.is_managed {
+                    moves.load = Some(model);
+                    State::Loading
+                } else {
+                    moves.opened.push(model);
+                    State::Ready { pins: 0, idle_since: now }
+                };
+                self.hold(model, queue(model).bytes, state, now);
+            }
+            let is_done = plan.unload.is_empty() && plan.load.is_none();
+            if !has_closed && (self.is_managed || is_done) {
                 break;
             }
-            left = left.saturating_sub(model_bytes);
-            self.closed.insert(model);
         }
+        self.is_dirty = false;
+        moves
+    }
+
+    /// Whether there are more now.
+    fn close(&mut self, closed: &[ModelNumber], moves: &mut Moves) -> bool {
+        let mut has_closed = false;
+        for (model, resident) in &mut self.residents {
+            let is_closed = closed.contains(model);
+            if resident.is_closed && !is_closed && resident.pins().is_some() {
+                moves.opened.push(*model);
+            }
+            has_closed |= is_closed && !resident.is_closed;
+            resident.is_closed = is_closed;
+        }
+        has_closed
+    }
+
+    fn planned(&self, queue: impl Fn(ModelNumber) -> Queue, now: Millis) -> swap::Plan {
+        let Some(capacity) = self.capacity.or_else(|| self.is_managed.then_some(u64::MAX)) else {
+            return swap::Plan::default();
+        };
+        if self.claims.is_empty() {
+            return swap::Plan::default();
+        }
+        let known = |model: ModelNumber| self.known.get(&model).copied().unwrap_or_default();
+        let residents: SmallVec<[_; 16]> = self
+            .residents
+            .iter()
+            .map(|(&model, one)| {
+                let served_ms = known(model).served_ms.value(now).map_or(0, |ms| ms as Millis);
+                // Who waits for something else than memory will use it.
+                let is_wanted = !one.is_closed && queue(model).waiting > 0;
+                swap::Resident {
+                    model,
+                    bytes: one.bytes,
+                    doing: match one.state {
+                        State::Ready { pins: 0, idle_since } if !is_wanted => Doing::Idle(idle_since),
+                        State::Ready { .. } => Doing::Busy(now.saturating_add(served_ms)),
+                        State::Loading => Doing::Loading,
+                        State::Unloading => Doing::Unloading,
+                    },
+                    since: one.since,
+                    load_ms: known(model).load_ms(one.bytes, now),
+                    chance: known(model).usage.chance(now),
+                    is_pinned: false,
+                    is_closed: one.is_closed,
+                }
+            })
+            .collect();
+        let claims: SmallVec<[_; 16]> = self
+            .claims
+            .iter()
+            .map(|(&model, &since)| {
+                let Queue { bytes, waiting, mean_since } = queue(model);
+                let load_ms = known(model).load_ms(bytes, now);
+                Claim { model, bytes, since, mean_since, waiting, load_ms }
+            })
+            .collect();
+        swap::plan(&View { capacity, residents: &residents, claims: &claims }, &self.policy, now)
     }
 
     /// Bytes of all resident models.
@@ -236,13 +338,14 @@ impl Residency {
 
     /// Bytes of resident models that nobody uses.
     #[must_use]
-    pub const fn idle_bytes(&self) -> u64 {
-        self.idle_bytes
+    pub fn idle_bytes(&self) -> u64 {
+        let idle = self.residents.values().filter(|one| one.pins() == Some(0));
+        idle.fold(0, |sum, one| sum.saturating_add(one.bytes))
     }
 
     /// Whether the model is resident.
     #[must_use]
     pub fn is_resident(&self, model: ModelNumber) -> bool {
-        self.resident.contains_key(&model)
+        self.residents.get(&model).is_some_and(|one| one.pins().is_some())
     }
 }

@@ -29,6 +29,7 @@ enum What {
 struct Model {
     kind: Kind,
     doing: Option<Doing>,
+    since: Millis,
     is_closed: bool,
     running: usize,
     /// Who waits, and since when.
@@ -53,6 +54,7 @@ impl Device {
         let model = |kind: &Kind| Model {
             kind: *kind,
             doing: None,
+            since: 0,
             is_closed: false,
             running: 0,
             queue: VecDeque::new(),
@@ -101,7 +103,10 @@ impl Device {
                         self.arrive(model, after);
                     }
                 }
-                What::Loaded(model) => self.models[model].doing = Some(Doing::Idle(self.now)),
+                What::Loaded(model) => {
+                    self.models[model].doing = Some(Doing::Idle(self.now));
+                    self.models[model].since = self.now;
+                }
                 What::Unloaded(model) => self.models[model].doing = None,
                 What::Look => {}
             }
@@ -170,6 +175,7 @@ impl Device {
                     model,
                     bytes: one.kind.bytes,
                     doing: one.doing?,
+                    since: one.since,
                     load_ms: one.kind.load_ms,
                     chance: 30_000,
                     is_pinned: false,

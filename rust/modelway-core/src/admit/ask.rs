@@ -7,6 +7,7 @@ use crate::ewma::Millis;
 use crate::fair::Share;
 use crate::limits::{Exceeded, Limits, Unit};
 use crate::rate::Excess;
+use crate::swap::Policy;
 use crate::ticket::{Granted, Ticket};
 use crate::users::Overdrawn;
 use crate::vram::{Evicted, ModelNumber};
@@ -30,6 +31,10 @@ pub struct ModelResources {
 pub struct BackendResources {
     /// Bytes for resident models; `None`: not known, not limited.
     pub memory_bytes: Option<u64>,
+    /// Whether it loads and unloads at our word; else it loads by itself what is asked for.
+    pub is_managed: bool,
+    /// How its models share the memory.
+    pub swap: Policy,
     /// Requests that may wait for its models.
     pub max_waiting: usize,
     /// Rates of all its models together.
@@ -42,6 +47,8 @@ impl Default for BackendResources {
     fn default() -> Self {
         Self {
             memory_bytes: None,
+            is_managed: false,
+            swap: Policy::default(),
             max_waiting: 512,
             limits: Limits::default(),
             retries: RetryPolicy::default(),
@@ -104,6 +111,8 @@ pub enum Why {
     QueueFull,
     /// It would be admitted after its deadline.
     Deadline,
+    /// Its model could not be loaded.
+    NotLoaded,
 }
 
 /// Whose rate it is.
@@ -127,13 +136,15 @@ pub struct Effects {
     pub refused: SmallVec<[(Ticket, Refusal); 1]>,
     /// Their memory was given to others: they must be unloaded first.
     pub evicted: Evicted,
+    /// They must be loaded.
+    pub load: SmallVec<[ModelNumber; 1]>,
 }
 
 impl Effects {
     /// Whether the change caused nothing.
     #[must_use]
     pub fn is_empty(&self) -> bool {
-        self.granted.is_empty() && self.refused.is_empty() && self.evicted.is_empty()
+        self.granted.is_empty() && self.refused.is_empty() && self.evicted.is_empty() && self.load.is_empty()
     }
 
     /// Adds what a later change caused.
@@ -141,6 +152,7 @@ impl Effects {
         self.granted.extend(later.granted);
         self.refused.extend(later.refused);
         self.evicted.extend(later.evicted);
+        self.load.extend(later.load);
     }
 }
 

@@ -27,7 +27,7 @@ use crate::vram::{ModelNumber, Residency};
 pub use ask::{
     Answer, Ask, BackendNumber, BackendResources, Effects, Load, ModelResources, Refusal, Whose, Why,
 };
-use settle::{Taken, Work};
+use settle::Work;
 use shared::SharedRate;
 
 /// The resources of all models.
@@ -38,8 +38,16 @@ pub struct Admission {
     common: SharedRate,
     users: Users,
     requests: Tickets<Entry>,
-    /// When a model's first request may pass its rate.
-    timers: BTreeSet<(Millis, ModelNumber)>,
+    timers: BTreeSet<(Millis, Timer)>,
+}
+
+/// Who is to be looked at when a time has come.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+enum Timer {
+    /// A model's first request may pass its rate.
+    Model(ModelNumber),
+    /// A backend may make room.
+    Backend(BackendNumber),
 }
 
 #[derive(Clone, Debug)]
@@ -49,6 +57,8 @@ struct Model {
     running: u32,
     meter: Meter,
     queue: FairQueue<Ticket>,
+    /// When those in the queue came, added up.
+    asked_sum: u128,
     timer: Option<Millis>,
     /// Its place in the lines of shared rates: the request that was first when it joined.
     in_line: Option<Ticket>,
@@ -61,6 +71,8 @@ struct Backend {
     max_waiting: usize,
     waiting: usize,
     residency: Residency,
+    /// When room may be made that can't be now.
+    look_at: Option<Millis>,
 }
 
 #[derive(Clone, Copy, Debug)]
@@ -76,7 +88,7 @@ struct Entry {
 #[derive(Clone, Copy, Debug)]
 enum State {
     Waiting,
-    Running { is_pinned: bool },
+    Running { is_pinned: bool, since: Millis },
 }
 
 /// How a request ended.
@@ -110,7 +122,8 @@ impl Admission {
             retries: RetryBudget::new(resources.retries),
             max_waiting: resources.max_waiting,
             waiting: 0,
-            residency: Residency::new(resources.memory_bytes),
+            residency: Residency::new(resources.memory_bytes, resources.is_managed, resources.swap),
+            look_at: None,
         });
         self.backends.len() - 1
     }
@@ -123,6 +136,7 @@ impl Admission {
             running: 0,
             meter: Meter::default(),
             queue: FairQueue::new(self.backends[backend].max_waiting),
+            asked_sum: 0,
             timer: None,
             in_line: None,
         });
@@ -148,7 +162,7 @@ impl Admission {
         ours.rate.set_limits(resources.limits);
         ours.retries.set_policy(resources.retries);
         ours.max_waiting = resources.max_waiting;
-        ours.residency.resize(resources.memory_bytes);
+        ours.residency.resize(resources.memory_bytes, resources.is_managed, resources.swap);
         let models = 0..self.models.len();
         let of_backend: Vec<_> = models.filter(|model| self.models[*model].backend == backend).collect();
         for model in &of_backend {
@@ -191,7 +205,7 @@ impl Admission {
             return Err(Refusal { why: Why::Retries, when: Some(Self::later(None, now)) });
         }
         self.users.keep(ask.share.user, account, now);
-        let answer = match self.go_at_once(ask, now, effects) {
+        let answer = match self.go_at_once(ask, now) {
             Some(ticket) => Answer::Admitted(ticket),
             None => self.enqueue(ask, now, effects).inspect_err(|_| {
                 self.users.undo(ask.share.user, charge(ask.tokens, ask.is_retry), now, now);
@@ -205,13 +219,13 @@ impl Admission {
     }
 
     /// Admits a request that finds nobody waiting and everything free.
-    fn go_at_once(&mut self, ask: &Ask, now: Millis, effects: &mut Effects) -> Option<Ticket> {
+    fn go_at_once(&mut self, ask: &Ask, now: Millis) -> Option<Ticket> {
         if !self.models[ask.model].queue.is_empty() {
             return None;
         }
-        let Taken { is_pinned, .. } = self.take(ask.model, ask.tokens, now, effects).ok()?;
+        let is_pinned = self.take(ask.model, ask.tokens, now).ok()?;
         self.models[ask.model].queue.pass(ask.share, ask.tokens);
-        Some(self.requests.insert(Entry::of(ask, State::Running { is_pinned }, now)))
+        Some(self.requests.insert(Entry::of(ask, State::Running { is_pinned, since: now }, now)))
     }
 
     fn enqueue(&mut self, ask: &Ask, now: Millis, effects: &mut Effects) -> Result<Answer, Refusal> {
@@ -228,6 +242,7 @@ impl Admission {
             return Err(full);
         }
         let is_first = queue.first() == Some(ticket);
+        self.models[number].asked_sum += u128::from(now);
         self.backends[backend].waiting += 1;
         if is_first {
             self.settle([number], now, effects);
@@ -272,14 +287,14 @@ impl Admission {
                 self.users.undo(share.user, entry.charge(), asked_at, now);
                 self.leave_queue(ticket, now, &mut effects);
             }
-            State::Running { is_pinned } => {
+            State::Running { is_pinned, since } => {
                 self.requests.remove(ticket);
                 let mut work = Work::from([number]);
                 let model = &mut self.models[number];
                 let backend = &mut self.backends[model.backend];
                 model.running -= 1;
-                if is_pinned && backend.residency.unpin(number) {
-                    work.extend(backend.residency.claimants());
+                if is_pinned {
+                    backend.residency.unpin(number, now.saturating_sub(since), now);
                 }
                 match ending {
                     Ending::Done { real_tokens } => {
@@ -309,22 +324,65 @@ impl Admission {
     /// Takes a waiting request out, and looks at who is first now.
     fn leave_queue(&mut self, ticket: Ticket, now: Millis, effects: &mut Effects) {
         if let Some(entry) = self.requests.remove(ticket) {
-            let model = entry.model;
-            self.models[model].queue.cancel(entry.waiting(ticket));
-            self.backends[self.models[model].backend].waiting -= 1;
-            self.settle([model], now, effects);
+            let model = &mut self.models[entry.model];
+            model.queue.cancel(entry.waiting(ticket));
+            model.asked_sum -= u128::from(entry.asked_at);
+            self.backends[model.backend].waiting -= 1;
+            self.settle([entry.model], now, effects);
         }
+    }
+
+    /// A model that was to be loaded serves from now on, or was loaded by somebody else. It takes so many bytes and
+    /// loading took so long, where that is known.
+    pub fn loaded(
+        &mut self,
+        model: ModelNumber,
+        bytes: Option<u64>,
+        load_ms: Option<f64>,
+        now: Millis,
+    ) -> Effects {
+        let backend = self.models[model].backend;
+        self.backends[backend].residency.loaded(model, bytes, load_ms, now);
+        self.settled([model], now)
+    }
+
+    /// A model was unloaded.
+    pub fn gone(&mut self, model: ModelNumber, now: Millis) -> Effects {
+        let backend = self.models[model].backend;
+        self.backends[backend].residency.gone(model);
+        self.settled([], now)
+    }
+
+    /// A model could not be loaded: who waits for it is refused.
+    pub fn failed(&mut self, model: ModelNumber, now: Millis) -> Effects {
+        let mut effects = Effects::default();
+        while let Some(ticket) = self.models[model].queue.first() {
+            self.refuse_first(model, ticket, Why::NotLoaded, now, &mut effects);
+        }
+        let backend = self.models[model].backend;
+        self.backends[backend].residency.gone(model);
+        self.settle([model], now, &mut effects);
+        effects
     }
 
     /// Lets those go on who waited for time to pass.
     pub fn tick(&mut self, now: Millis) -> Effects {
         let mut effects = Effects::default();
-        while let Some(&(due, number)) = self.timers.first()
+        while let Some(&(due, timer)) = self.timers.first()
             && due <= now
         {
             self.timers.pop_first();
-            self.models[number].timer = None;
-            self.settle([number], now, &mut effects);
+            match timer {
+                Timer::Model(number) => {
+                    self.models[number].timer = None;
+                    self.settle([number], now, &mut effects);
+                }
+                Timer::Backend(number) => {
+                    self.backends[number].look_at = None;
+                    self.backends[number].residency.look();
+                    self.settle([], now, &mut effects);
+                }
+            }
         }
         effects
     }
