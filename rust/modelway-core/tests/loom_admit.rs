@@ -10,6 +10,7 @@ use loom::thread;
 use modelway_core::admit::{Admission, Answer, Ask, BackendResources, Effects, ModelResources};
 use modelway_core::fair::Share;
 use modelway_core::limits::Limits;
+use modelway_core::swap::Policy;
 use modelway_core::users::UserLimits;
 
 struct Shared {
@@ -30,7 +31,10 @@ impl Shared {
     fn new() -> Arc<Self> {
         let mut admission = Admission::new(UserLimits::default(), 10, Limits::default());
         let memory_bytes = Some(10);
-        let backend = admission.add_backend(BackendResources { memory_bytes, ..BackendResources::default() });
+        // Nobody rings here when an idle model has lingered.
+        let swap = Policy { linger_percent: 0, ..Policy::default() };
+        let backend =
+            admission.add_backend(BackendResources { memory_bytes, swap, ..BackendResources::default() });
         let model = ModelResources { max_concurrent: Some(1), memory_bytes: 6, ..ModelResources::default() };
         for _ in 0..2 {
             admission.add_model(backend, model);
