@@ -12,6 +12,7 @@ use std::collections::BTreeMap;
 use smallvec::SmallVec;
 
 use crate::ewma::{Ewma, Millis};
+use crate::named::named_enum;
 use crate::swap::{self, Claim, Doing, Policy, View};
 use crate::usage::Usage;
 
@@ -48,9 +49,21 @@ struct Resident {
 
 #[derive(Clone, Copy, Debug)]
 enum State {
-    Ready { pins: u32, idle_since: Millis },
+    Ready {
+        pins: u32,
+        idle_since: Millis,
+        /// It was seen to be gone while requests used it: it is dropped when they end, and takes no new one.
+        is_gone: bool,
+    },
     Loading,
     Unloading,
+}
+
+impl State {
+    /// Ready, and nobody uses it.
+    const fn idle(since: Millis) -> Self {
+        Self::Ready { pins: 0, idle_since: since, is_gone: false }
+    }
 }
 
 impl Resident {
@@ -60,11 +73,44 @@ impl Resident {
             State::Loading | State::Unloading => None,
         }
     }
+
+    const fn takes_requests(&self) -> bool {
+        matches!(self.state, State::Ready { is_gone: false, .. }) && !self.is_closed
+    }
+}
+
+named_enum! {
+    /// What a model that holds memory is about.
+    Stage {
+        /// It can serve.
+        Ready => "ready",
+        /// It is being loaded.
+        Loading => "loading",
+        /// It is being unloaded; its memory is not free yet.
+        Unloading => "unloading",
+    }
+}
+
+/// A model that holds memory, for whoever wants to see.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Held {
+    /// Which.
+    pub model: ModelNumber,
+    /// What it is about.
+    pub stage: Stage,
+    /// What it holds.
+    pub bytes: u64,
+    /// Requests that use it.
+    pub running: u32,
+    /// It takes no new requests, as others wait for its memory.
+    pub is_closed: bool,
 }
 
 /// What was learned of a model, resident or not.
 #[derive(Clone, Copy, Debug, Default)]
 struct Known {
+    /// What it took when it was measured last.
+    bytes: Option<u64>,
     load_ms: Ewma,
     served_ms: Ewma,
     usage: Usage,
@@ -81,7 +127,7 @@ impl Known {
 /// The requests that wait for a model.
 #[derive(Clone, Copy, Debug)]
 pub struct Queue {
-    /// What the model takes when loaded.
+    /// What the model is thought to take.
     pub bytes: u64,
     /// How many.
     pub waiting: u32,
@@ -122,7 +168,7 @@ impl Residency {
         }
     }
 
-    /// Whether so much could ever be resident.
+    /// Whether so much could ever be in memory.
     #[must_use]
     pub fn is_possible(&self, bytes: u64) -> bool {
         self.capacity.is_none_or(|capacity| bytes <= capacity)
@@ -132,7 +178,7 @@ impl Residency {
     #[must_use]
     pub fn has_room(&self, model: ModelNumber) -> bool {
         match self.residents.get(&model) {
-            Some(resident) => resident.pins().is_some() && !resident.is_closed,
+            Some(resident) => resident.takes_requests(),
             None => self.capacity.is_none() && !self.is_managed,
         }
     }
@@ -146,7 +192,7 @@ impl Residency {
             return Err(NoRoom);
         }
         if !self.residents.contains_key(&model) {
-            self.hold(model, bytes, State::Ready { pins: 0, idle_since: now }, now);
+            self.hold(model, self.bytes_of(model, bytes), State::idle(now), now);
         }
         if let Some(Resident { state: State::Ready { pins, .. }, .. }) = self.residents.get_mut(&model) {
             *pins += 1;
@@ -170,13 +216,17 @@ impl Residency {
 
     /// One request to the model has ended, that ran for so long.
     pub fn unpin(&mut self, model: ModelNumber, served_ms: Millis, now: Millis) {
-        if let Some(Resident { state: State::Ready { pins, idle_since }, .. }) =
+        if let Some(Resident { state: State::Ready { pins, idle_since, is_gone }, .. }) =
             self.residents.get_mut(&model)
         {
             *pins -= 1;
             *idle_since = now;
             self.is_dirty |= *pins == 0;
+            let is_over = *is_gone && *pins == 0;
             self.known.entry(model).or_default().served_ms.add(served_ms as f64, now);
+            if is_over {
+                self.drop(model);
+            }
         }
     }
 
@@ -212,29 +262,103 @@ impl Residency {
         self.is_dirty = true;
     }
 
-    /// The model that was to be loaded serves from now on; it takes so many bytes, if that is known better now.
-    pub fn loaded(&mut self, model: ModelNumber, bytes: Option<u64>, load_ms: Option<f64>, now: Millis) {
+    /// The model serves from now on, whether it was to be loaded or somebody else did. It takes so many bytes and
+    /// loading took so long, where that is known better now; else as many as `bytes_thought`.
+    pub fn loaded(
+        &mut self,
+        model: ModelNumber,
+        bytes_thought: u64,
+        bytes: Option<u64>,
+        load_ms: Option<f64>,
+        now: Millis,
+    ) {
+        let known = self.known.entry(model).or_default();
+        // That it was loaded shows that it can be.
+        known.bytes = bytes.map(|bytes| bytes.min(self.capacity.unwrap_or(bytes))).or(known.bytes);
         if let Some(load_ms) = load_ms {
-            self.known.entry(model).or_default().load_ms.add(load_ms, now);
+            known.load_ms.add(load_ms, now);
         }
-        if let Some(resident) = self.residents.get_mut(&model) {
-            if matches!(resident.state, State::Loading) {
-                resident.state = State::Ready { pins: 0, idle_since: now };
-                resident.since = now;
+        match self.residents.get_mut(&model) {
+            None => self.hold(model, bytes.unwrap_or(bytes_thought), State::idle(now), now),
+            Some(resident) => {
+                match &mut resident.state {
+                    State::Loading => {
+                        resident.state = State::idle(now);
+                        resident.since = now;
+                    }
+                    State::Ready { is_gone, .. } => *is_gone = false,
+                    // Seen before it went, and told late.
+                    State::Unloading => {}
+                }
+                if let Some(bytes) = bytes {
+                    self.in_use = self.in_use.saturating_sub(resident.bytes).saturating_add(bytes);
+                    resident.bytes = bytes;
+                }
             }
-            if let Some(bytes) = bytes {
-                self.in_use = self.in_use.saturating_sub(resident.bytes).saturating_add(bytes);
-                resident.bytes = bytes;
-            }
-            self.is_dirty = true;
+        }
+        self.is_dirty = true;
+    }
+
+    /// The model is not in memory: it was unloaded, or could not be loaded. One that requests use stays until they
+    /// end, and on a managed backend takes no new ones.
+    pub fn gone(&mut self, model: ModelNumber) {
+        let is_managed = self.is_managed;
+        match self.residents.get_mut(&model) {
+            Some(Resident { state: State::Ready { pins: 1.., is_gone, .. }, .. }) => *is_gone |= is_managed,
+            _ => self.drop(model),
         }
     }
 
-    /// The model is not in memory: it was unloaded, or could not be loaded. One that requests use stays until they end.
-    pub fn gone(&mut self, model: ModelNumber) {
-        if self.residents.get(&model).is_some_and(|one| one.pins().unwrap_or(0) == 0) {
-            self.drop(model);
+    /// The model did not fit into what was thought to be free: it takes so many bytes. It is loaded again once all
+    /// that is idle has made room.
+    pub fn did_not_fit(&mut self, model: ModelNumber, bytes: u64) -> Evicted {
+        if !self.residents.get(&model).is_some_and(|one| matches!(one.state, State::Loading)) {
+            return Evicted::new();
         }
+        self.known.entry(model).or_default().bytes = Some(bytes);
+        self.drop(model);
+        let mut evicted = Evicted::new();
+        for (model, resident) in &mut self.residents {
+            if resident.pins() == Some(0) {
+                resident.state = State::Unloading;
+                evicted.push(*model);
+            }
+        }
+        self.is_dirty = true;
+        evicted
+    }
+
+    /// What the model takes: as measured last, else what is thought.
+    #[must_use]
+    pub fn bytes_of(&self, model: ModelNumber, bytes_thought: u64) -> u64 {
+        self.known.get(&model).and_then(|known| known.bytes).unwrap_or(bytes_thought)
+    }
+
+    /// Whether it loads and unloads at our word.
+    #[must_use]
+    pub const fn is_managed(&self) -> bool {
+        self.is_managed
+    }
+
+    /// Bytes for models; `None`: not known.
+    #[must_use]
+    pub const fn capacity(&self) -> Option<u64> {
+        self.capacity
+    }
+
+    /// The models that hold memory, in the order of their numbers.
+    pub fn held(&self) -> impl Iterator<Item = Held> {
+        self.residents.iter().map(|(&model, one)| Held {
+            model,
+            stage: match one.state {
+                State::Ready { .. } => Stage::Ready,
+                State::Loading => Stage::Loading,
+                State::Unloading => Stage::Unloading,
+            },
+            bytes: one.bytes,
+            running: one.pins().unwrap_or(0),
+            is_closed: !one.takes_requests() && one.pins().is_some(),
+        })
     }
 
     /// Decides what is to be loaded and unloaded. `queue` tells who waits for a model.
@@ -259,9 +383,9 @@ impl Residency {
                     State::Loading
                 } else {
                     moves.opened.push(model);
-                    State::Ready { pins: 0, idle_since: now }
+                    State::idle(now)
                 };
-                self.hold(model, queue(model).bytes, state, now);
+                self.hold(model, self.bytes_of(model, queue(model).bytes), state, now);
             }
             let is_done = plan.unload.is_empty() && plan.load.is_none();
             if !has_closed && (self.is_managed || is_done) {
@@ -305,7 +429,7 @@ impl Residency {
                     model,
                     bytes: one.bytes,
                     doing: match one.state {
-                        State::Ready { pins: 0, idle_since } if !is_wanted => Doing::Idle(idle_since),
+                        State::Ready { pins: 0, idle_since, .. } if !is_wanted => Doing::Idle(idle_since),
                         State::Ready { .. } => Doing::Busy(now.saturating_add(served_ms)),
                         State::Loading => Doing::Loading,
                         State::Unloading => Doing::Unloading,
@@ -323,6 +447,7 @@ impl Residency {
             .iter()
             .map(|(&model, &since)| {
                 let Queue { bytes, waiting, mean_since } = queue(model);
+                let bytes = self.bytes_of(model, bytes);
                 let load_ms = known(model).load_ms(bytes, now);
                 Claim { model, bytes, since, mean_since, waiting, load_ms }
             })

@@ -11,6 +11,7 @@ use modelway_core::budget::RetryPolicy;
 use modelway_core::limits::Limits;
 use modelway_core::quota::Quota;
 use modelway_core::rate::Rate;
+use modelway_core::swap::Policy;
 use modelway_core::users::{User, UserLimits};
 use modelway_core::{BreakerPolicy, Millis, Rules};
 use pyo3::exceptions::PyValueError;
@@ -88,7 +89,12 @@ struct RawModel {
 #[pyo3(from_item_all)]
 struct RawBackend {
     name: String,
+    #[pyo3(default)]
     memory_bytes: Option<u64>,
+    #[pyo3(default)]
+    is_managed: bool,
+    #[pyo3(default)]
+    max_wait_ms: Option<Millis>,
     max_waiting: usize,
     limits: RawLimits,
     retry_percent: u32,
@@ -187,8 +193,11 @@ impl RawRules {
         let default = Rules::default();
         let breaker = BreakerPolicy::default();
         let of_backend = |backend: RawBackend| {
+            let policy = Policy::default();
             let resources = BackendResources {
                 memory_bytes: backend.memory_bytes,
+                is_managed: backend.is_managed,
+                swap: Policy { max_wait_ms: backend.max_wait_ms.unwrap_or(policy.max_wait_ms), ..policy },
                 max_waiting: backend.max_waiting,
                 limits: backend.limits.limits()?,
                 retries: RetryPolicy {

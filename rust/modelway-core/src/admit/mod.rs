@@ -341,16 +341,17 @@ impl Admission {
         load_ms: Option<f64>,
         now: Millis,
     ) -> Effects {
-        let backend = self.models[model].backend;
-        self.backends[backend].residency.loaded(model, bytes, load_ms, now);
+        let Model { backend, resources, .. } = &self.models[model];
+        let residency = &mut self.backends[*backend].residency;
+        residency.loaded(model, resources.memory_bytes, bytes, load_ms, now);
         self.settled([model], now)
     }
 
-    /// A model was unloaded.
+    /// A model was unloaded, or is seen not to be there.
     pub fn gone(&mut self, model: ModelNumber, now: Millis) -> Effects {
         let backend = self.models[model].backend;
         self.backends[backend].residency.gone(model);
-        self.settled([], now)
+        self.settled([model], now)
     }
 
     /// A model could not be loaded: who waits for it is refused.
@@ -361,6 +362,16 @@ impl Admission {
         }
         let backend = self.models[model].backend;
         self.backends[backend].residency.gone(model);
+        self.settle([model], now, &mut effects);
+        effects
+    }
+
+    /// A model could not be loaded as it takes more than was thought, so many bytes. All that is idle makes room, and
+    /// it is loaded once more; where its backend has not so much, who waits for it is refused.
+    pub fn did_not_fit(&mut self, model: ModelNumber, bytes: u64, now: Millis) -> Effects {
+        let backend = self.models[model].backend;
+        let evicted = self.backends[backend].residency.did_not_fit(model, bytes);
+        let mut effects = Effects { evicted, ..Effects::default() };
         self.settle([model], now, &mut effects);
         effects
     }

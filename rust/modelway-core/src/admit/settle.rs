@@ -168,7 +168,7 @@ impl Admission {
     pub(super) fn never(&self, number: ModelNumber, tokens: u64) -> Option<Why> {
         let Model { backend, resources, .. } = &self.models[number];
         let Backend { rate, residency, .. } = &self.backends[*backend];
-        if !residency.is_possible(resources.memory_bytes) {
+        if !residency.is_possible(residency.bytes_of(number, resources.memory_bytes)) {
             return Some(Why::Memory);
         }
         let limits = [
@@ -189,7 +189,7 @@ impl Admission {
             return Err(Keeper::Slot);
         }
         let meter = limits.charge(model.meter, Charge::of(tokens), now).map_err(Keeper::ModelRate)?;
-        let is_pinned = memory_bytes > 0;
+        let is_pinned = memory_bytes > 0 || backend.residency.is_managed();
         if is_pinned && !backend.residency.has_room(number) {
             return Err(Keeper::Memory);
         }

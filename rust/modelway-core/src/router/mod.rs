@@ -6,6 +6,7 @@
 use rustc_hash::FxHashMap;
 
 mod in_force;
+mod memory;
 mod requests;
 mod roster;
 mod rules;
@@ -23,6 +24,7 @@ use crate::request::Request;
 use crate::select::{Decision, SelectError, select};
 use crate::table::{BuildError, RoutingTable, Settings};
 pub use in_force::{LimitInForce, What};
+pub use memory::Memory;
 use requests::Held;
 pub use requests::{Answer, Changes, Refused, Terms, Told};
 use roster::Roster;

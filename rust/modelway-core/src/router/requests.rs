@@ -58,8 +58,10 @@ pub struct Changes {
     pub granted: SmallVec<[u64; 4]>,
     /// They waited for what can't be any more: the ticket, its model's id, and why. They are known no more.
     pub refused: Vec<(u64, String, Refusal)>,
-    /// Models whose memory was given to others.
+    /// Models whose memory was given to others: they must be unloaded.
     pub evicted: Vec<String>,
+    /// Models that must be loaded.
+    pub load: Vec<String>,
     /// Troubles that began or are over.
     pub alerts: Alerts,
 }
@@ -247,10 +249,11 @@ impl State {
         }
         let evicted = effects.evicted.into_iter().map(|model| self.roster.id(model).to_owned());
         owed.evicted.extend(evicted);
+        owed.load.extend(effects.load.into_iter().map(|model| self.roster.id(model).to_owned()));
         self.owed = Some(owed);
     }
 
-    const fn tell(&mut self) -> Told {
+    pub(super) const fn tell(&mut self) -> Told {
         self.owed.take()
     }
 }
