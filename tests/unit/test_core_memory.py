@@ -27,11 +27,11 @@ class Clock:
         return self.now_s
 
 
-def settings(sizes: dict[str, int], backend: dict[str, Any]) -> dict[str, Any]:
+def settings(sizes: dict[str, int], backend: dict[str, Any], **rest: Any) -> dict[str, Any]:
     models = [{"id": model, "memory_bytes": size} for model, size in sizes.items()]
-    plain = for_core(resolve(Config.model_validate({"models": models})))
+    plain = for_core(resolve(Config.model_validate({"models": models}))) | rest
     for model in plain["models"]:
-        model["backend"] = "box"
+        model |= {"backend": "box", "is_pinned": model["id"].startswith("pinned")}
     plain["backends"] = [plain["backends"][0] | {"name": "box"} | backend]
     return plain
 
@@ -118,6 +118,86 @@ def test_what_others_load_and_unload_is_noticed() -> None:
     waits = queued(router, "a")
     assert router.finish(running.ticket, OK).load == ("a",)
     assert router.model_loaded("a").granted == (waits.ticket,)
+
+
+def test_the_wait_for_a_load_is_told() -> None:
+    router, clock = managed({"a": 6, "b": 6})
+    router.model_loaded("a", load_ms=2_000.0)
+    router.model_unloaded("a")
+    assert router.load("a").wait_s == 2.0
+    first = queued(router, "a")
+    assert (first.position, first.eta_s) == (1, 2.0)
+    clock.now_s += 1.5
+    assert router.place(first.ticket) == (1, 0.5)
+    assert router.load("b").wait_s == pytest.approx(0.5 + 8 * 0.25 + 0.25), "that load, others' patience, its own"
+
+
+def test_a_preload_loads_without_anybody_and_a_pinned_model_stays() -> None:
+    router, clock = managed({"pinned": 4, "b": 6, "c": 6})
+    assert router.preload("pinned").load == ("pinned",)
+    router.model_loaded("pinned")
+    assert router.preload("b").load == ("b",)
+    router.model_loaded("b")
+    clock.now_s += 60
+    assert router.preload("c").evicted == ("b",)
+    router.model_loaded("pinned", memory_bytes=5)
+    with pytest.raises(mw.NoModelAvailable, match="more memory than its backend has"):
+        router.preload("b")
+    with pytest.raises(mw.UnknownModel):
+        router.preload("none")
+
+
+def test_pinned_models_that_leave_no_room_are_a_mistake_of_the_configuration() -> None:
+    with pytest.raises(mw.ConfigError, match=r"6 bytes do not fit beside the 5 of the pinned models into the 10"):
+        managed({"pinned": 5, "b": 6})
+
+
+def test_of_equal_models_the_warm_one_serves_though_nobody_asks_for_any() -> None:
+    router, _ = managed({"a": 6, "b": 6})
+    assert (router.select("hello").model, router.select("hello").tie_break) == ("a", None), "both are cold"
+    router.model_loaded("b")
+    decision = router.select("hello")
+    assert (decision.model, decision.tie_break, decision.chain) == ("b", "wait", ("a",))
+    assert decision.rejected == ()
+    assert router.select(mw.RoutingRequest("hello", model="a")).model == "a"
+
+
+def test_where_warm_models_are_preferred_one_passes_the_configured_one() -> None:
+    sizes = {"a": 6, "b": 6, "weak": 2}
+    plain = settings(sizes, {"memory_bytes": 20, "is_managed": True}, prefer_warm=True, defaults=[("code", "a")])
+    plain["models"][2]["weaknesses"] = ["code"]
+    router = CoreRouter(plain, clock=Clock())
+    code = mw.RoutingRequest("a parser", task="code")
+    assert router.select(code).reason == "explicit_task", "all are cold"
+    router.model_loaded("weak")
+    assert router.select(code).model == "a", "who is weak at it does not pass"
+    router.model_loaded("b")
+    decision = router.select(code)
+    assert (decision.model, decision.reason) == ("b", mw.SelectionReason.Warm)
+    assert (decision.rejected, decision.chain) == ((("a", "cold"),), ("a", "weak"))
+    assert decision.explanation == "the first choice would have to be loaded first; for about code this model is next"
+    for caller in (mw.RoutingRequest("a parser", task="code", model="a"), mw.RoutingRequest("hello", model="a")):
+        assert (router.select(caller).model, router.select(caller).reason) == ("a", "explicit_model")
+    router.model_loaded("a")
+    assert router.select(code).model == "a"
+    router.replace_table(plain | {"prefer_warm": False})
+    router.model_unloaded("a")
+    assert router.select(code).model == "a"
+
+
+def test_one_model_at_a_time_computes() -> None:
+    router, clock = managed({"a": 4, "b": 4}, computes_alone=True)
+    for model in ("a", "b"):
+        router.model_loaded(model)
+    first = router.admit("a")
+    assert isinstance(first, Admitted)
+    other = queued(router, "b")
+    assert other.eta_s == 1.0
+    clock.now_s += 1.0
+    assert router.next_wake_s() == 0.0
+    assert not router.tick()
+    queued(router, "a")
+    assert router.finish(first.ticket, OK).granted == (other.ticket,)
 
 
 def test_unknown_names_are_said() -> None:

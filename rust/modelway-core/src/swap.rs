@@ -10,8 +10,8 @@
 //!   most one part in `patience + 1` of the time goes into loads, and never so long that it would wait more than
 //!   [`Policy::max_wait_ms`]. Then the models in its way are closed: newcomers queue, what runs ends, and they go.
 //! - *Residence.* What was loaded serves at least as long as loading took, before it is closed for another.
-//! - *Worth.* Of several who wait, first whoever's time is up, then whoever brings most waiting to an end for the time
-//!   that the load takes; waiting grows with time, so nobody is passed over for ever.
+//! - *Worth.* Of several who wait, first those whose time is up, in the order in which they came; then whoever brings most
+//!   waiting to an end for the time that the load takes.
 //! - *Beside.* While the first of them waits for room, another is loaded that fits into what is free, and beside the first
 //!   once that has its room: a small model does not wait behind a large one.
 //! - *One load at a time.* Loads share a disk and a bus: two at once take longer than one after the other, and the
@@ -102,6 +102,13 @@ pub struct View<'a> {
     pub claims: &'a [Claim],
 }
 
+impl View<'_> {
+    /// Whom an earlier plan has closed.
+    fn closed(&self) -> SmallVec<[ModelNumber; 2]> {
+        self.residents.iter().filter(|one| one.is_closed).map(|one| one.model).collect()
+    }
+}
+
 /// What is to be done.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Plan {
@@ -121,21 +128,27 @@ pub fn plan(view: &View<'_>, policy: &Policy, now: Millis) -> Plan {
     let is_changing = |one: &Resident| matches!(one.doing, Doing::Loading | Doing::Unloading);
     if view.residents.iter().any(is_changing) {
         // What is closed stays so: the load under way may be of another model.
-        let closed = view.residents.iter().filter(|one| one.is_closed).map(|one| one.model);
-        return Plan { closed: closed.collect(), ..Plan::default() };
+        return Plan { closed: view.closed(), ..Plan::default() };
     }
-    let wanted = |claim: &&Claim| view.residents.iter().all(|one| one.model != claim.model);
-    let rank = |claim: &Claim| (due(claim, view, policy) > now, u64::MAX - worth(claim, now), claim.since);
-    let mut claims: SmallVec<[&Claim; 16]> = view.claims.iter().filter(wanted).collect();
-    claims.sort_by_key(|claim| rank(claim));
-    let Some((first, others)) = claims.split_first() else {
+    let drain_ms = drain_ms(view.residents, policy, now);
+    // Whose time is up, goes in the order in which they came: that is what bounds how long anybody waits.
+    let rank = |claim: &&Claim| {
+        let is_due = due(claim, drain_ms, policy) <= now;
+        let order = if is_due { claim.since } else { u64::MAX - worth(claim, now) };
+        (!is_due, order, claim.model)
+    };
+    let is_absent = |claim: &&Claim| view.residents.iter().all(|one| one.model != claim.model);
+    let wanted: SmallVec<[&Claim; 16]> = view.claims.iter().filter(is_absent).collect();
+    let Some(first) = wanted.iter().copied().min_by_key(rank) else {
         return Plan::default();
     };
     let in_use = view.residents.iter().fold(0_u64, |sum, one| sum.saturating_add(one.bytes));
-    let Room { mut plan, spare } = make_room(first, in_use, view, policy, now);
+    let end = due(first, drain_ms, policy);
+    let Room { mut plan, spare } = make_room(first, end, in_use, view, policy, now);
     if plan.load.is_none() && plan.unload.is_empty() {
-        let free = view.capacity.saturating_sub(in_use);
-        plan.load = others.iter().find(|claim| claim.bytes <= free.min(spare)).map(|claim| claim.model);
+        let room = view.capacity.saturating_sub(in_use).min(spare);
+        let others = wanted.into_iter().filter(|claim| claim.model != first.model && claim.bytes <= room);
+        plan.load = others.min_by_key(rank).map(|claim| claim.model);
     }
     plan
 }
@@ -147,13 +160,17 @@ struct Room {
     spare: u64,
 }
 
-/// Until when others may pass before `claim`.
-fn due(claim: &Claim, view: &View<'_>, policy: &Policy) -> Millis {
-    let ends = view.residents.iter().filter_map(|one| match one.doing {
-        Doing::Busy(end) => Some(end.saturating_sub(claim.since)),
+/// How long what runs is expected to go on; no more than half of what anybody is to wait counts.
+fn drain_ms(residents: &[Resident], policy: &Policy, now: Millis) -> Millis {
+    let left_ms = residents.iter().filter_map(|one| match one.doing {
+        Doing::Busy(end) => Some(end.saturating_sub(now)),
         _ => None,
     });
-    let drain_ms = ends.max().unwrap_or(0).min(policy.max_wait_ms / 2);
+    left_ms.max().unwrap_or(0).min(policy.max_wait_ms / 2)
+}
+
+/// Until when others may pass before `claim`.
+fn due(claim: &Claim, drain_ms: Millis, policy: &Policy) -> Millis {
     let margin_ms = claim.load_ms.saturating_add(drain_ms);
     claim.since.saturating_add(policy.max_wait_ms.saturating_sub(margin_ms))
 }
@@ -164,8 +181,8 @@ fn worth(claim: &Claim, now: Millis) -> u64 {
     waited_ms.saturating_mul(u64::from(claim.waiting)).saturating_mul(1_024) / claim.load_ms.max(1)
 }
 
-/// Loads at once, or makes room, or waits for some.
-fn make_room(claim: &Claim, in_use: u64, view: &View<'_>, policy: &Policy, now: Millis) -> Room {
+/// Loads at once, or makes room, or waits for some. At `due` the claim's time is up.
+fn make_room(claim: &Claim, due: Millis, in_use: u64, view: &View<'_>, policy: &Policy, now: Millis) -> Room {
     let after = in_use.saturating_add(claim.bytes);
     let needed = after.saturating_sub(view.capacity);
     if needed == 0 {
@@ -190,18 +207,20 @@ fn make_room(claim: &Claim, in_use: u64, view: &View<'_>, policy: &Policy, now: 
     }
     if let Some(lingering) = among(&is_idle) {
         let look_again = lingering.iter().filter_map(|one| linger_end(one, policy)).max();
-        return Room { plan: Plan { look_again, ..Plan::default() }, spare: spare(&lingering) };
+        let plan = Plan { look_again, closed: view.closed(), ..Plan::default() };
+        return Room { plan, spare: spare(&lingering) };
     }
     // At least a millisecond: within one instant a model that has come does not go.
     let residence_end = |one: &Resident| one.since.saturating_add(one.load_ms.max(1));
     let is_new = |one: &Resident| !is_idle(one) && now < residence_end(one);
     let Some(in_the_way) = among(&|one| !is_new(one)) else {
         let ends = view.residents.iter().filter(|one| is_new(one)).map(residence_end);
-        return Room { plan: Plan { look_again: ends.min(), ..Plan::default() }, spare: 0 };
+        let plan = Plan { look_again: ends.min(), closed: view.closed(), ..Plan::default() };
+        return Room { plan, spare: 0 };
     };
     let change_ms = in_the_way.iter().map(|one| one.load_ms).fold(claim.load_ms, Millis::saturating_add);
     let patience_end = claim.since.saturating_add(change_ms.saturating_mul(policy.patience));
-    let end = patience_end.min(due(claim, view, policy));
+    let end = patience_end.min(due);
     let is_closed = view.residents.iter().any(|one| one.is_closed);
     let plan = if end <= now || is_closed {
         Plan { closed: models(&in_the_way), ..Plan::default() }

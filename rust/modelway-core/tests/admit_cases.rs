@@ -72,12 +72,12 @@ fn refused(admission: &mut Admission, ask: &Ask, now: Millis) -> Refusal {
 fn without_limits_everybody_passes() {
     let mut admission = admission(None, &[ModelResources::default()]);
     let tickets: Vec<_> = (0..1_000).map(|user| admitted(&mut admission, &ask(0, user), 0)).collect();
-    assert_eq!(admission.load(0).running, 1_000);
+    assert_eq!(admission.load(0, 0).running, 1_000);
     for ticket in tickets {
         assert!(admission.finish(ticket, Some(7), 1).unwrap().granted.is_empty());
         assert_eq!(admission.finish(ticket, Some(7), 1), None);
     }
-    assert_eq!((admission.load(0).running, admission.next_wake()), (0, None));
+    assert_eq!((admission.load(0, 0).running, admission.next_wake()), (0, None));
 }
 
 #[test]
@@ -102,7 +102,7 @@ fn a_grant_that_comes_while_its_owner_leaves_goes_to_the_next() {
     let next = queued(&mut admission, &ask(0, 3), 0);
     assert_eq!(admission.finish(running, None, 1).unwrap().granted.as_slice(), [leaver]);
     assert_eq!(admission.cancel(leaver, 1).unwrap().granted.as_slice(), [next]);
-    assert_eq!(admission.load(0).running, 1);
+    assert_eq!(admission.load(0, 0).running, 1);
 }
 
 #[test]
@@ -125,7 +125,7 @@ fn who_comes_too_late_is_told_at_once_when_to_come_back() {
     let refusal = refused(&mut admission, &impatient, 2_000);
     assert_eq!(refusal, Refusal { why: Why::Deadline, when: Some(3_000) });
     let third = queued(&mut admission, &patient, 2_000);
-    assert_eq!(admission.load(0).waiting, 2);
+    assert_eq!(admission.load(0, 0).waiting, 2);
     assert_eq!(admission.finish(first, None, 4_000).unwrap().granted.as_slice(), [second]);
     assert_eq!(admission.finish(second, None, 6_000).unwrap().granted.as_slice(), [third]);
 }

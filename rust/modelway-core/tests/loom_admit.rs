@@ -61,7 +61,7 @@ impl Shared {
                     admission = self.granted.wait(admission).unwrap();
                 }
                 assert!(admission.residency(0).in_use() <= 10);
-                assert!((0..2).all(|model| admission.load(model).running <= 1));
+                assert!((0..2).all(|model| admission.load(model, 0).running <= 1));
                 admission.finish(ticket, Some(20), 0)
             }
         };
@@ -85,7 +85,7 @@ fn in_every_order(calls: [(usize, Caller); 3]) {
         }
         let admission = shared.admission.lock().unwrap();
         for model in 0..2 {
-            let load = admission.load(model);
+            let load = admission.load(model, 0);
             assert_eq!((load.running, load.waiting), (0, 0));
         }
         assert_eq!(admission.residency(0).in_use(), admission.residency(0).idle_bytes());

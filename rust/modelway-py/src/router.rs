@@ -347,7 +347,8 @@ impl CoreRouter {
     }
 
     fn load(&self, py: Python<'_>, model: &Bound<'_, PyString>) -> PyResult<ModelLoad> {
-        Ok(ModelLoad { load: self.router.load(self.key(py, &text(model))?) })
+        let key = self.key(py, &text(model))?;
+        Ok(ModelLoad { load: self.router.load(key, self.clock.now(py)?) })
     }
 
     #[pyo3(signature = (model, *, memory_bytes=None, load_ms=None))]
@@ -382,6 +383,16 @@ impl CoreRouter {
         let bytes = memory_bytes.map(|value| count("memory_bytes", value)).transpose()?;
         let now = self.clock.now(py)?;
         self.effects(py, self.router.model_not_loaded(key, bytes, now), now)
+    }
+
+    fn preload(&self, py: Python<'_>, model: &Bound<'_, PyString>) -> PyResult<Py<Effects>> {
+        let model = &*text(model);
+        let key = self.key(py, model)?;
+        let now = self.clock.now(py)?;
+        match self.router.preload(key, now) {
+            Ok(told) => self.effects(py, told, now),
+            Err(why) => Err(refusal(py, model, why, now)),
+        }
     }
 
     fn residents(&self, py: Python<'_>, backend: &Bound<'_, PyString>) -> PyResult<Vec<Resident>> {

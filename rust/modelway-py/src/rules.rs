@@ -83,6 +83,8 @@ struct RawModel {
     max_concurrent: Option<u32>,
     #[pyo3(item, default)]
     limits: RawLimits,
+    #[pyo3(item, default)]
+    is_pinned: bool,
 }
 
 #[derive(FromPyObject)]
@@ -93,6 +95,8 @@ struct RawBackend {
     memory_bytes: Option<u64>,
     #[pyo3(default)]
     is_managed: bool,
+    #[pyo3(default)]
+    computes_alone: bool,
     #[pyo3(default)]
     max_wait_ms: Option<Millis>,
     max_waiting: usize,
@@ -197,6 +201,7 @@ impl RawRules {
             let resources = BackendResources {
                 memory_bytes: backend.memory_bytes,
                 is_managed: backend.is_managed,
+                computes_alone: backend.computes_alone,
                 swap: Policy { max_wait_ms: backend.max_wait_ms.unwrap_or(policy.max_wait_ms), ..policy },
                 max_waiting: backend.max_waiting,
                 limits: backend.limits.limits()?,
@@ -209,8 +214,8 @@ impl RawRules {
         };
         let of_model = |model: RawModel| {
             let limits = model.limits.limits()?;
-            let max_concurrent = model.max_concurrent;
-            Ok((model.id, ModelResources { max_concurrent, limits, ..ModelResources::default() }))
+            let RawModel { id, max_concurrent, is_pinned, .. } = model;
+            Ok((id, ModelResources { max_concurrent, limits, is_pinned, ..ModelResources::default() }))
         };
         Ok(Rules {
             breaker: BreakerPolicy {

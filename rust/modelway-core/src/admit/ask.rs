@@ -10,7 +10,7 @@ use crate::rate::Excess;
 use crate::swap::Policy;
 use crate::ticket::{Granted, Ticket};
 use crate::users::Overdrawn;
-use crate::vram::{Evicted, ModelNumber};
+use crate::vram::{Device, Evicted, ModelNumber};
 
 /// A backend, in the order of [`Admission::add_backend`].
 pub type BackendNumber = usize;
@@ -22,6 +22,8 @@ pub struct ModelResources {
     pub max_concurrent: Option<u32>,
     /// Bytes that it takes while resident; none for a model that runs elsewhere.
     pub memory_bytes: u64,
+    /// It never leaves memory once it is loaded.
+    pub is_pinned: bool,
     /// Its rates.
     pub limits: Limits,
 }
@@ -33,6 +35,8 @@ pub struct BackendResources {
     pub memory_bytes: Option<u64>,
     /// Whether it loads and unloads at our word; else it loads by itself what is asked for.
     pub is_managed: bool,
+    /// Whether only one model at a time has running requests, as on a CPU.
+    pub computes_alone: bool,
     /// How its models share the memory.
     pub swap: Policy,
     /// Requests that may wait for its models.
@@ -43,11 +47,23 @@ pub struct BackendResources {
     pub retries: RetryPolicy,
 }
 
+impl BackendResources {
+    pub(super) const fn device(&self) -> Device {
+        Device {
+            capacity: self.memory_bytes,
+            is_managed: self.is_managed,
+            computes_alone: self.computes_alone,
+            policy: self.swap,
+        }
+    }
+}
+
 impl Default for BackendResources {
     fn default() -> Self {
         Self {
             memory_bytes: None,
             is_managed: false,
+            computes_alone: false,
             swap: Policy::default(),
             max_waiting: 512,
             limits: Limits::default(),
@@ -163,7 +179,8 @@ pub struct Load {
     pub running: u32,
     /// Requests that wait.
     pub waiting: usize,
-    /// How long a newcomer would wait; `None` before anybody was served who had waited.
+    /// How long a newcomer would wait for its turn and for the model to be loaded; `None` before anybody was served
+    /// who had waited.
     pub wait_ms: Option<Millis>,
 }
 

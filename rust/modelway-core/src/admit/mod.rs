@@ -12,6 +12,7 @@
 //! memory was given away. [`Admission::next_wake`] says when [`Admission::tick`] has something to do.
 
 mod ask;
+mod look;
 mod settle;
 mod shared;
 
@@ -19,7 +20,7 @@ use std::collections::BTreeSet;
 
 use crate::budget::RetryBudget;
 use crate::ewma::Millis;
-use crate::fair::{FairQueue, Place, Share, Waiting};
+use crate::fair::{FairQueue, Share, Waiting};
 use crate::limits::{Charge, Limits, Meter};
 use crate::ticket::{Ticket, Tickets};
 use crate::users::{Standing, User, UserLimits, Users};
@@ -27,6 +28,7 @@ use crate::vram::{ModelNumber, Residency};
 pub use ask::{
     Answer, Ask, BackendNumber, BackendResources, Effects, Load, ModelResources, Refusal, Whose, Why,
 };
+pub use look::Waits;
 use settle::Work;
 use shared::SharedRate;
 
@@ -122,7 +124,7 @@ impl Admission {
             retries: RetryBudget::new(resources.retries),
             max_waiting: resources.max_waiting,
             waiting: 0,
-            residency: Residency::new(resources.memory_bytes, resources.is_managed, resources.swap),
+            residency: Residency::new(resources.device()),
             look_at: None,
         });
         self.backends.len() - 1
@@ -130,6 +132,8 @@ impl Admission {
 
     /// A new model of a backend.
     pub fn add_model(&mut self, backend: BackendNumber, resources: ModelResources) -> ModelNumber {
+        let number = self.models.len();
+        self.pin(number, backend, &resources);
         self.models.push(Model {
             backend,
             resources,
@@ -140,7 +144,12 @@ impl Admission {
             timer: None,
             in_line: None,
         });
-        self.models.len() - 1
+        number
+    }
+
+    fn pin(&mut self, model: ModelNumber, backend: BackendNumber, resources: &ModelResources) {
+        let bytes = resources.is_pinned.then_some(resources.memory_bytes);
+        self.backends[backend].residency.set_pinned(model, bytes);
     }
 
     /// Other resources for a model. What runs goes on; what waits is looked at again.
@@ -148,7 +157,16 @@ impl Admission {
         let ours = &mut self.models[model];
         ours.meter = resources.limits.adopt(ours.meter, &ours.resources.limits);
         ours.resources = resources;
-        self.settled([model], now)
+        let backend = ours.backend;
+        self.pin(model, backend, &resources);
+        self.settled_with_claims(model, now)
+    }
+
+    /// Looks at a model, and at all that wait for memory of its backend: what it takes there may have changed.
+    fn settled_with_claims(&mut self, model: ModelNumber, now: Millis) -> Effects {
+        let claimed = self.backends[self.models[model].backend].residency.claimed();
+        let work: Work = std::iter::once(model).chain(claimed).collect();
+        self.settled(work, now)
     }
 
     /// Other resources for a backend. What runs goes on; what waits is looked at again.
@@ -162,7 +180,7 @@ impl Admission {
         ours.rate.set_limits(resources.limits);
         ours.retries.set_policy(resources.retries);
         ours.max_waiting = resources.max_waiting;
-        ours.residency.resize(resources.memory_bytes, resources.is_managed, resources.swap);
+        ours.residency.set_device(resources.device());
         let models = 0..self.models.len();
         let of_backend: Vec<_> = models.filter(|model| self.models[*model].backend == backend).collect();
         for model in &of_backend {
@@ -231,7 +249,8 @@ impl Admission {
     fn enqueue(&mut self, ask: &Ask, now: Millis, effects: &mut Effects) -> Result<Answer, Refusal> {
         let number = ask.model;
         let backend = self.models[number].backend;
-        let full = Refusal { why: Why::QueueFull, when: Some(Self::later(self.load(number).wait_ms, now)) };
+        let full =
+            Refusal { why: Why::QueueFull, when: Some(Self::later(self.load(number, now).wait_ms, now)) };
         if self.backends[backend].waiting >= self.backends[backend].max_waiting {
             return Err(full);
         }
@@ -341,10 +360,11 @@ impl Admission {
         load_ms: Option<f64>,
         now: Millis,
     ) -> Effects {
-        let Model { backend, resources, .. } = &self.models[model];
+        let Model { backend, resources, queue, .. } = &mut self.models[model];
+        queue.resume(now);
         let residency = &mut self.backends[*backend].residency;
         residency.loaded(model, resources.memory_bytes, bytes, load_ms, now);
-        self.settled([model], now)
+        self.settled_with_claims(model, now)
     }
 
     /// A model was unloaded, or is seen not to be there.
@@ -361,7 +381,7 @@ impl Admission {
             self.refuse_first(model, ticket, Why::NotLoaded, now, &mut effects);
         }
         let backend = self.models[model].backend;
-        self.backends[backend].residency.gone(model);
+        self.backends[backend].residency.failed(model);
         self.settle([model], now, &mut effects);
         effects
     }
@@ -370,10 +390,28 @@ impl Admission {
     /// it is loaded once more; where its backend has not so much, who waits for it is refused.
     pub fn did_not_fit(&mut self, model: ModelNumber, bytes: u64, now: Millis) -> Effects {
         let backend = self.models[model].backend;
-        let evicted = self.backends[backend].residency.did_not_fit(model, bytes);
-        let mut effects = Effects { evicted, ..Effects::default() };
-        self.settle([model], now, &mut effects);
-        effects
+        self.backends[backend].residency.did_not_fit(model, bytes);
+        self.settled_with_claims(model, now)
+    }
+
+    /// Loads a model of a managed backend as if somebody waited for it, until it is there.
+    ///
+    /// # Errors
+    /// What it would be refused for.
+    pub fn preload(&mut self, model: ModelNumber, now: Millis) -> Result<Effects, Refusal> {
+        let Model { backend, resources, .. } = &self.models[model];
+        let residency = &mut self.backends[*backend].residency;
+        if !residency.is_possible(model, resources.memory_bytes) {
+            return Err(Refusal { why: Why::Memory, when: None });
+        }
+        residency.preload(model, now);
+        Ok(self.settled([], now))
+    }
+
+    /// A request has seen how long its backend took to load the model.
+    pub fn note_load(&mut self, model: ModelNumber, load_ms: f64, now: Millis) {
+        let backend = self.models[model].backend;
+        self.backends[backend].residency.note_load(model, load_ms, now);
     }
 
     /// Lets those go on who waited for time to pass.
@@ -402,31 +440,6 @@ impl Admission {
     #[must_use]
     pub fn next_wake(&self) -> Option<Millis> {
         self.timers.first().map(|(due, _)| *due)
-    }
-
-    /// Where a request stands; `None` if it does not wait. Changes nothing.
-    #[must_use]
-    pub fn place(&self, ticket: Ticket, now: Millis) -> Option<Place> {
-        let entry = self.requests.get(ticket)?;
-        let Model { queue, timer, .. } = &self.models[entry.model];
-        let place = queue.place(entry.waiting(ticket))?;
-        let rate_ms = timer.map(|due| due.saturating_sub(now));
-        Some(Place { eta_ms: place.eta_ms.max(rate_ms), ..place })
-    }
-
-    /// How busy a model is. Changes nothing.
-    #[must_use]
-    pub fn load(&self, model: ModelNumber) -> Load {
-        let Model { running, queue, resources, .. } = &self.models[model];
-        let is_free = queue.is_empty() && resources.max_concurrent.is_none_or(|most| *running < most);
-        let wait_ms = if is_free { Some(0) } else { queue.eta_ms(queue.len() + 1) };
-        Load { running: *running, waiting: queue.len(), wait_ms }
-    }
-
-    /// How long a newcomer would wait, in the scale that models are compared by: where nobody knows, a second.
-    #[must_use]
-    pub fn wait_ms(&self, model: ModelNumber) -> Millis {
-        self.load(model).wait_ms.unwrap_or(Self::UNKNOWN_WAIT_MS)
     }
 
     /// What a user may still use at `now`. Changes nothing.

@@ -99,7 +99,11 @@ impl Admission {
         let moves = backend.residency.plan(queue, now);
         effects.evicted.extend(moves.evicted);
         effects.load.extend(moves.load);
-        work.extend(moves.opened);
+        for opened in moves.opened {
+            self.models[opened].queue.resume(now);
+            work.push_back(opened);
+        }
+        let backend = &mut self.backends[number];
         if backend.look_at != moves.look_again {
             backend.look_at.map(|old| self.timers.remove(&(old, Timer::Backend(number))));
             backend.look_at = moves.look_again;
@@ -168,7 +172,7 @@ impl Admission {
     pub(super) fn never(&self, number: ModelNumber, tokens: u64) -> Option<Why> {
         let Model { backend, resources, .. } = &self.models[number];
         let Backend { rate, residency, .. } = &self.backends[*backend];
-        if !residency.is_possible(residency.bytes_of(number, resources.memory_bytes)) {
+        if !residency.is_possible(number, resources.memory_bytes) {
             return Some(Why::Memory);
         }
         let limits = [
@@ -184,12 +188,12 @@ impl Admission {
     pub(super) fn take(&mut self, number: ModelNumber, tokens: u64, now: Millis) -> Result<bool, Keeper> {
         let model = &mut self.models[number];
         let backend = &mut self.backends[model.backend];
-        let ModelResources { max_concurrent, memory_bytes, limits } = model.resources;
+        let ModelResources { max_concurrent, memory_bytes, limits, .. } = model.resources;
         if max_concurrent.is_some_and(|most| model.running >= most) {
             return Err(Keeper::Slot);
         }
         let meter = limits.charge(model.meter, Charge::of(tokens), now).map_err(Keeper::ModelRate)?;
-        let is_pinned = memory_bytes > 0 || backend.residency.is_managed();
+        let is_pinned = backend.residency.is_held_by_requests(memory_bytes);
         if is_pinned && !backend.residency.has_room(number) {
             return Err(Keeper::Memory);
         }

@@ -2,7 +2,7 @@
 
 use super::requests::Told;
 use super::{ModelKey, Router, State};
-use crate::admit::{Admission, Effects};
+use crate::admit::{Admission, Effects, Refusal};
 use crate::ewma::Millis;
 use crate::vram::Held;
 
@@ -42,6 +42,18 @@ impl Router {
             Some(bytes) => admission.did_not_fit(model.number(), bytes, now),
             None => admission.failed(model.number(), now),
         })
+    }
+
+    /// Loads a model of a managed backend as if somebody waited for it, until it is there. A model that must be left
+    /// alone is loaded too: that is for who asks.
+    ///
+    /// # Errors
+    /// What a request would be refused for.
+    pub fn preload(&self, model: ModelKey, now: Millis) -> Result<Told, Refusal> {
+        let mut state = self.lock();
+        let effects = state.admission.preload(model.number(), now)?;
+        state.owe(effects);
+        Ok(state.tell())
     }
 
     /// What is in a backend's memory; `None` where none was ever called so. Changes nothing.

@@ -109,7 +109,7 @@ impl Router {
                 (ticket, Some(attempt), Answer::Admitted(ticket.number()))
             }
             crate::admit::Answer::Queued(ticket) => {
-                let last = Place { position: state.admission.load(ask.model).waiting, eta_ms: None };
+                let last = Place { position: state.admission.load(ask.model, now).waiting, eta_ms: None };
                 let place = state.admission.place(ticket, now).unwrap_or(last);
                 (ticket, None, Answer::Queued(ticket.number(), place))
             }
@@ -149,6 +149,9 @@ impl Router {
     ) -> Told {
         let mut state = self.lock();
         if let Some(held) = state.end(ticket, outcome, now, chance) {
+            if let Some(load_ms) = outcome.load_ms {
+                state.admission.note_load(held.model.number(), load_ms, now);
+            }
             let effects = state.admission.finish(held.ticket, tokens, now);
             state.owe(effects.unwrap_or_default());
         }
@@ -208,8 +211,8 @@ impl Router {
 
     /// How busy a model is. Changes nothing.
     #[must_use]
-    pub fn load(&self, model: ModelKey) -> Load {
-        self.lock().admission.load(model.number())
+    pub fn load(&self, model: ModelKey, now: Millis) -> Load {
+        self.lock().admission.load(model.number(), now)
     }
 
     /// What a user may still use. Changes nothing.

@@ -183,6 +183,7 @@ impl Roster {
             is_ailing: self.is_ailing(model, now),
             first_token_ms: self.models[model.0].first_token_ms,
             wait_ms,
+            is_cold: false,
         }
     }
 

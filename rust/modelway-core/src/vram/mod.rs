@@ -7,14 +7,21 @@
 //! A *managed* backend loads and unloads at our word, and tells when it has: until then a model takes memory and serves
 //! nobody. Any other loads by itself what is asked for, so there what is decided counts as done.
 
-use std::collections::BTreeMap;
+mod learned;
+mod prospect;
+mod report;
+mod turn;
+
+use std::collections::{BTreeMap, BTreeSet};
 
 use smallvec::SmallVec;
 
-use crate::ewma::{Ewma, Millis};
+use crate::ewma::Millis;
 use crate::named::named_enum;
 use crate::swap::{self, Claim, Doing, Policy, View};
-use crate::usage::Usage;
+use learned::Learned;
+pub use prospect::Prospect;
+use turn::Turn;
 
 /// A model, as its owner numbers them.
 pub type ModelNumber = usize;
@@ -22,26 +29,45 @@ pub type ModelNumber = usize;
 /// Models whose memory was given to another; nearly always none.
 pub type Evicted = SmallVec<[ModelNumber; 2]>;
 
+/// What a backend runs on, and how its models share it.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Device {
+    /// Bytes for models; `None`: not known, nothing is limited.
+    pub capacity: Option<u64>,
+    /// Whether it loads and unloads at our word.
+    pub is_managed: bool,
+    /// Whether only one model at a time has running requests.
+    pub computes_alone: bool,
+    /// How its models share it.
+    pub policy: Policy,
+}
+
 /// What is resident on one backend.
 #[derive(Clone, Debug)]
 pub struct Residency {
-    /// `None`: not known, nothing is limited.
-    capacity: Option<u64>,
-    is_managed: bool,
-    policy: Policy,
-    /// Of all resident models. Without a capacity it may saturate, and decides nothing.
+    device: Device,
+    /// Bytes of all residents. Without a capacity it may saturate, and decides nothing.
     in_use: u64,
     residents: BTreeMap<ModelNumber, Resident>,
     /// Since when requests wait for a model that can't be pinned.
     claims: BTreeMap<ModelNumber, Millis>,
-    known: BTreeMap<ModelNumber, Known>,
+    /// Models that are loaded as if somebody waited.
+    preloads: BTreeSet<ModelNumber>,
+    /// Models that never leave, and what they are thought to take.
+    pinned: BTreeMap<ModelNumber, u64>,
+    learned: BTreeMap<ModelNumber, Learned>,
+    turn: Turn,
+    /// Whether somebody tells what is loaded and unloaded.
+    is_watched: bool,
+    /// All that is idle is to be unloaded, as less is free than was thought.
+    must_empty: bool,
     is_dirty: bool,
 }
 
 #[derive(Clone, Copy, Debug)]
 struct Resident {
     bytes: u64,
-    /// Since when it can serve.
+    /// Since when it can serve, or is being loaded.
     since: Millis,
     state: State,
     is_closed: bool,
@@ -74,6 +100,10 @@ impl Resident {
         }
     }
 
+    const fn is_in_use(&self) -> bool {
+        matches!(self.state, State::Ready { pins: 1.., .. })
+    }
+
     const fn takes_requests(&self) -> bool {
         matches!(self.state, State::Ready { is_gone: false, .. }) && !self.is_closed
     }
@@ -102,26 +132,8 @@ pub struct Held {
     pub bytes: u64,
     /// Requests that use it.
     pub running: u32,
-    /// It takes no new requests, as others wait for its memory.
+    /// It takes no new requests, as others wait for its memory or it is gone.
     pub is_closed: bool,
-}
-
-/// What was learned of a model, resident or not.
-#[derive(Clone, Copy, Debug, Default)]
-struct Known {
-    /// What it took when it was measured last.
-    bytes: Option<u64>,
-    load_ms: Ewma,
-    served_ms: Ewma,
-    usage: Usage,
-}
-
-impl Known {
-    /// How long loading takes: what was measured, else what a disk of a gigabyte a second would need, and a quarter of
-    /// a second to start.
-    fn load_ms(&self, bytes: u64, now: Millis) -> Millis {
-        self.load_ms.value(now).map_or(250 + bytes / 1_000_000, |measured| measured as Millis)
-    }
 }
 
 /// The requests that wait for a model.
@@ -155,31 +167,69 @@ pub struct NoRoom;
 impl Residency {
     /// A backend on which nothing is resident.
     #[must_use]
-    pub const fn new(capacity: Option<u64>, is_managed: bool, policy: Policy) -> Self {
+    pub fn new(device: Device) -> Self {
         Self {
-            capacity,
-            is_managed,
-            policy,
+            device,
             in_use: 0,
             residents: BTreeMap::new(),
             claims: BTreeMap::new(),
-            known: BTreeMap::new(),
+            preloads: BTreeSet::new(),
+            pinned: BTreeMap::new(),
+            learned: BTreeMap::new(),
+            turn: Turn::default(),
+            is_watched: false,
+            must_empty: false,
             is_dirty: false,
         }
     }
 
-    /// Whether so much could ever be in memory.
+    /// Another device. Below what is in use nothing new is loaded until enough was given back.
+    pub fn set_device(&mut self, device: Device) {
+        self.device = device;
+        self.turn = Turn::default();
+        if !device.is_managed {
+            self.preloads.clear();
+        }
+        self.is_dirty = true;
+    }
+
+    /// Whether the model never leaves once it is loaded, and what it is thought to take.
+    pub fn set_pinned(&mut self, model: ModelNumber, bytes: Option<u64>) {
+        let changed = match bytes {
+            Some(bytes) => self.pinned.insert(model, bytes) != Some(bytes),
+            None => self.pinned.remove(&model).is_some(),
+        };
+        self.is_dirty |= changed;
+    }
+
+    /// Whether the model could ever be in memory, beside those that never leave.
     #[must_use]
-    pub fn is_possible(&self, bytes: u64) -> bool {
-        self.capacity.is_none_or(|capacity| bytes <= capacity)
+    pub fn is_possible(&self, model: ModelNumber, bytes_thought: u64) -> bool {
+        let Some(capacity) = self.device.capacity else { return true };
+        let of_others = self.pinned.iter().filter(|(other, _)| **other != model).map(|(other, thought)| {
+            let held = self.residents.get(other).map(|one| one.bytes);
+            held.unwrap_or_else(|| self.bytes_of(*other, *thought))
+        });
+        of_others.fold(self.bytes_of(model, bytes_thought), u64::saturating_add) <= capacity
+    }
+
+    /// Whether a request must pin its model, that is thought to take so many bytes.
+    #[must_use]
+    pub const fn is_held_by_requests(&self, bytes_thought: u64) -> bool {
+        bytes_thought > 0 || self.device.is_managed || self.device.computes_alone || self.is_watched
     }
 
     /// Whether a request to the model could pin it now. Changes nothing.
     #[must_use]
     pub fn has_room(&self, model: ModelNumber) -> bool {
+        self.is_there(model) && self.has_turn(model)
+    }
+
+    /// Whether the model is in memory and not closed, or its backend loads it by itself and nothing limits it.
+    fn is_there(&self, model: ModelNumber) -> bool {
         match self.residents.get(&model) {
             Some(resident) => resident.takes_requests(),
-            None => self.capacity.is_none() && !self.is_managed,
+            None => self.device.capacity.is_none() && !self.device.is_managed,
         }
     }
 
@@ -187,22 +237,26 @@ impl Residency {
     ///
     /// # Errors
     /// [`NoRoom`]; nothing has changed.
-    pub fn pin(&mut self, model: ModelNumber, bytes: u64, now: Millis) -> Result<(), NoRoom> {
+    pub fn pin(&mut self, model: ModelNumber, bytes_thought: u64, now: Millis) -> Result<(), NoRoom> {
         if !self.has_room(model) {
             return Err(NoRoom);
         }
         if !self.residents.contains_key(&model) {
-            self.hold(model, self.bytes_of(model, bytes), State::idle(now), now);
+            self.hold(model, self.bytes_of(model, bytes_thought), State::idle(now), now);
         }
         if let Some(Resident { state: State::Ready { pins, .. }, .. }) = self.residents.get_mut(&model) {
             *pins += 1;
         }
-        self.known.entry(model).or_default().usage.note(now);
+        self.learned.entry(model).or_default().note_use(now);
+        self.take_turn(model);
         self.withdraw(model);
         Ok(())
     }
 
     fn hold(&mut self, model: ModelNumber, bytes: u64, state: State, now: Millis) {
+        if !matches!(state, State::Loading) {
+            self.preloads.remove(&model);
+        }
         self.in_use = self.in_use.saturating_add(bytes);
         self.residents.insert(model, Resident { bytes, since: now, state, is_closed: false });
     }
@@ -223,7 +277,7 @@ impl Residency {
             *idle_since = now;
             self.is_dirty |= *pins == 0;
             let is_over = *is_gone && *pins == 0;
-            self.known.entry(model).or_default().served_ms.add(served_ms as f64, now);
+            self.learned.entry(model).or_default().note_served(served_ms, now);
             if is_over {
                 self.drop(model);
             }
@@ -238,9 +292,16 @@ impl Residency {
         });
     }
 
-    /// Nobody waits for the model to be there any more.
+    /// No request waits for the model to be there any more.
     pub fn withdraw(&mut self, model: ModelNumber) {
-        self.is_dirty |= self.claims.remove(&model).is_some();
+        if !self.preloads.contains(&model) {
+            self.is_dirty |= self.claims.remove(&model).is_some();
+        }
+    }
+
+    /// The models that requests wait for.
+    pub fn claimed(&self) -> impl Iterator<Item = ModelNumber> {
+        self.claims.keys().copied()
     }
 
     /// Plans again at the next chance: its time has come, or something of which it knows nothing.
@@ -254,131 +315,32 @@ impl Residency {
         self.is_dirty
     }
 
-    /// Another capacity and policy. Below what is in use nothing new is loaded until enough was given back.
-    pub const fn resize(&mut self, capacity: Option<u64>, is_managed: bool, policy: Policy) {
-        self.capacity = capacity;
-        self.is_managed = is_managed;
-        self.policy = policy;
-        self.is_dirty = true;
-    }
-
-    /// The model serves from now on, whether it was to be loaded or somebody else did. It takes so many bytes and
-    /// loading took so long, where that is known better now; else as many as `bytes_thought`.
-    pub fn loaded(
-        &mut self,
-        model: ModelNumber,
-        bytes_thought: u64,
-        bytes: Option<u64>,
-        load_ms: Option<f64>,
-        now: Millis,
-    ) {
-        let known = self.known.entry(model).or_default();
-        // That it was loaded shows that it can be.
-        known.bytes = bytes.map(|bytes| bytes.min(self.capacity.unwrap_or(bytes))).or(known.bytes);
-        if let Some(load_ms) = load_ms {
-            known.load_ms.add(load_ms, now);
-        }
-        match self.residents.get_mut(&model) {
-            None => self.hold(model, bytes.unwrap_or(bytes_thought), State::idle(now), now),
-            Some(resident) => {
-                match &mut resident.state {
-                    State::Loading => {
-                        resident.state = State::idle(now);
-                        resident.since = now;
-                    }
-                    State::Ready { is_gone, .. } => *is_gone = false,
-                    // Seen before it went, and told late.
-                    State::Unloading => {}
-                }
-                if let Some(bytes) = bytes {
-                    self.in_use = self.in_use.saturating_sub(resident.bytes).saturating_add(bytes);
-                    resident.bytes = bytes;
-                }
-            }
-        }
-        self.is_dirty = true;
-    }
-
-    /// The model is not in memory: it was unloaded, or could not be loaded. One that requests use stays until they
-    /// end, and on a managed backend takes no new ones.
-    pub fn gone(&mut self, model: ModelNumber) {
-        let is_managed = self.is_managed;
-        match self.residents.get_mut(&model) {
-            Some(Resident { state: State::Ready { pins: 1.., is_gone, .. }, .. }) => *is_gone |= is_managed,
-            _ => self.drop(model),
-        }
-    }
-
-    /// The model did not fit into what was thought to be free: it takes so many bytes. It is loaded again once all
-    /// that is idle has made room.
-    pub fn did_not_fit(&mut self, model: ModelNumber, bytes: u64) -> Evicted {
-        if !self.residents.get(&model).is_some_and(|one| matches!(one.state, State::Loading)) {
-            return Evicted::new();
-        }
-        self.known.entry(model).or_default().bytes = Some(bytes);
-        self.drop(model);
-        let mut evicted = Evicted::new();
-        for (model, resident) in &mut self.residents {
-            if resident.pins() == Some(0) {
-                resident.state = State::Unloading;
-                evicted.push(*model);
-            }
-        }
-        self.is_dirty = true;
-        evicted
-    }
-
     /// What the model takes: as measured last, else what is thought.
     #[must_use]
     pub fn bytes_of(&self, model: ModelNumber, bytes_thought: u64) -> u64 {
-        self.known.get(&model).and_then(|known| known.bytes).unwrap_or(bytes_thought)
+        self.learned.get(&model).and_then(|learned| learned.bytes).unwrap_or(bytes_thought)
     }
 
-    /// Whether it loads and unloads at our word.
-    #[must_use]
-    pub const fn is_managed(&self) -> bool {
-        self.is_managed
+    fn learned(&self, model: ModelNumber) -> Learned {
+        self.learned.get(&model).copied().unwrap_or_default()
     }
 
-    /// Bytes for models; `None`: not known.
-    #[must_use]
-    pub const fn capacity(&self) -> Option<u64> {
-        self.capacity
-    }
-
-    /// The models that hold memory, in the order of their numbers.
-    pub fn held(&self) -> impl Iterator<Item = Held> {
-        self.residents.iter().map(|(&model, one)| Held {
-            model,
-            stage: match one.state {
-                State::Ready { .. } => Stage::Ready,
-                State::Loading => Stage::Loading,
-                State::Unloading => Stage::Unloading,
-            },
-            bytes: one.bytes,
-            running: one.pins().unwrap_or(0),
-            is_closed: !one.takes_requests() && one.pins().is_some(),
-        })
-    }
-
-    /// Decides what is to be loaded and unloaded. `queue` tells who waits for a model.
+    /// Decides what is to be loaded and unloaded, and whose turn it is. `queue` tells who waits for a model.
     pub fn plan(&mut self, queue: impl Fn(ModelNumber) -> Queue, now: Millis) -> Moves {
-        self.is_dirty = false;
         let mut moves = Moves::default();
+        self.empty(&mut moves);
+        // It ends: each turn but the last closes a model more, drops one, or loads one that was claimed and is new
+        // then, so that it stays.
         loop {
             let plan = self.planned(&queue, now);
             // One that nobody uses, though somebody waits to, is idle once it is closed.
             let has_closed = self.close(&plan.closed, &mut moves);
             moves.look_again = plan.look_again;
             for model in &plan.unload {
-                match self.residents.get_mut(model) {
-                    Some(resident) if self.is_managed => resident.state = State::Unloading,
-                    _ => self.drop(*model),
-                }
+                self.unload(*model, &mut moves);
             }
-            moves.evicted.extend(plan.unload.iter().copied());
             if let Some(model) = plan.load {
-                let state = if self.is_managed {
+                let state = if self.device.is_managed {
                     moves.load = Some(model);
                     State::Loading
                 } else {
@@ -388,12 +350,35 @@ impl Residency {
                 self.hold(model, self.bytes_of(model, queue(model).bytes), state, now);
             }
             let is_done = plan.unload.is_empty() && plan.load.is_none();
-            if !has_closed && (self.is_managed || is_done) {
+            if !has_closed && (self.device.is_managed || is_done) {
                 break;
             }
         }
+        self.plan_turn(&mut moves, now);
         self.is_dirty = false;
         moves
+    }
+
+    /// Unloads all that is idle, if it must.
+    fn empty(&mut self, moves: &mut Moves) {
+        if std::mem::take(&mut self.must_empty) {
+            let is_idle = |one: &Resident| one.pins() == Some(0);
+            let idle: Evicted =
+                self.residents.iter().filter(|(_, one)| is_idle(one)).map(|(model, _)| *model).collect();
+            for model in
+                idle.into_iter().filter(|model| !self.pinned.contains_key(model)).collect::<Evicted>()
+            {
+                self.unload(model, moves);
+            }
+        }
+    }
+
+    fn unload(&mut self, model: ModelNumber, moves: &mut Moves) {
+        match self.residents.get_mut(&model) {
+            Some(resident) if self.device.is_managed => resident.state = State::Unloading,
+            _ => self.drop(model),
+        }
+        moves.evicted.push(model);
     }
 
     /// Whether there are more now.
@@ -411,18 +396,18 @@ impl Residency {
     }
 
     fn planned(&self, queue: impl Fn(ModelNumber) -> Queue, now: Millis) -> swap::Plan {
-        let Some(capacity) = self.capacity.or_else(|| self.is_managed.then_some(u64::MAX)) else {
+        let Some(capacity) = self.device.capacity.or_else(|| self.device.is_managed.then_some(u64::MAX))
+        else {
             return swap::Plan::default();
         };
         if self.claims.is_empty() {
             return swap::Plan::default();
         }
-        let known = |model: ModelNumber| self.known.get(&model).copied().unwrap_or_default();
         let residents: SmallVec<[_; 16]> = self
             .residents
             .iter()
             .map(|(&model, one)| {
-                let served_ms = known(model).served_ms.value(now).map_or(0, |ms| ms as Millis);
+                let learned = self.learned(model);
                 // Who waits for something else than memory will use it.
                 let is_wanted = !one.is_closed && queue(model).waiting > 0;
                 swap::Resident {
@@ -430,14 +415,14 @@ impl Residency {
                     bytes: one.bytes,
                     doing: match one.state {
                         State::Ready { pins: 0, idle_since, .. } if !is_wanted => Doing::Idle(idle_since),
-                        State::Ready { .. } => Doing::Busy(now.saturating_add(served_ms)),
+                        State::Ready { .. } => Doing::Busy(now.saturating_add(learned.served_ms(now))),
                         State::Loading => Doing::Loading,
                         State::Unloading => Doing::Unloading,
                     },
                     since: one.since,
-                    load_ms: known(model).load_ms(one.bytes, now),
-                    chance: known(model).usage.chance(now),
-                    is_pinned: false,
+                    load_ms: learned.load_ms(one.bytes, now),
+                    chance: learned.chance(now),
+                    is_pinned: self.pinned.contains_key(&model),
                     is_closed: one.is_closed,
                 }
             })
@@ -445,17 +430,35 @@ impl Residency {
         let claims: SmallVec<[_; 16]> = self
             .claims
             .iter()
-            .map(|(&model, &since)| {
-                let Queue { bytes, waiting, mean_since } = queue(model);
-                let bytes = self.bytes_of(model, bytes);
-                let load_ms = known(model).load_ms(bytes, now);
-                Claim { model, bytes, since, mean_since, waiting, load_ms }
+            .filter_map(|(&model, &since)| {
+                let Queue { bytes: bytes_thought, waiting, mean_since } = queue(model);
+                if !self.is_possible(model, bytes_thought) {
+                    return None;
+                }
+                let bytes = self.bytes_of(model, bytes_thought);
+                let load_ms = self.learned(model).load_ms(bytes, now);
+                // A preload waits like one request.
+                let (waiting, mean_since) = if waiting == 0 { (1, since) } else { (waiting, mean_since) };
+                Some(Claim { model, bytes, since, mean_since, waiting, load_ms })
             })
             .collect();
-        swap::plan(&View { capacity, residents: &residents, claims: &claims }, &self.policy, now)
+        let view = View { capacity, residents: &residents, claims: &claims };
+        swap::plan(&view, &self.device.policy, now)
     }
 
-    /// Bytes of all resident models.
+    /// Whether it loads and unloads at our word.
+    #[must_use]
+    pub const fn is_managed(&self) -> bool {
+        self.device.is_managed
+    }
+
+    /// Bytes for models; `None`: not known.
+    #[must_use]
+    pub const fn capacity(&self) -> Option<u64> {
+        self.device.capacity
+    }
+
+    /// Bytes of all residents.
     #[must_use]
     pub const fn in_use(&self) -> u64 {
         self.in_use
