@@ -15,6 +15,7 @@ clients that ask. A *policy* decides what is loaded and who goes next:
 
 from modelway.testing.simulator.arrival_order import OrderOfArrival
 from modelway.testing.simulator.device import AgainstNature, Device, Policy, Request, SimModel, Stay
+from modelway.testing.simulator.routed import Routed
 from modelway.testing.simulator.run import Result, percentile, simulate
 from modelway.testing.simulator.static_groups import StaticGroups
 from modelway.testing.simulator.traffic import (
@@ -38,6 +39,7 @@ __all__ = [
     "Policy",
     "Request",
     "Result",
+    "Routed",
     "SimModel",
     "StaticGroups",
     "Stay",

@@ -13,7 +13,9 @@ from modelway.testing.simulator.traffic import Client
 
 @dataclass(frozen=True, slots=True)
 class Result:
-    """What came of a simulation. ``requests`` are in the order of arrival, ``stays`` in that in which they ended."""
+    """What came of a simulation: ``requests`` in the order of arrival, ``stays`` in that in which they ended, how many
+    ``loads``, and when the last answer had ended.
+    """
 
     requests: Sequence[Request]
     stays: Sequence[Stay]
@@ -66,7 +68,8 @@ def simulate(policy: Policy, traffic: Iterable[Client], models: Sequence[SimMode
             f"simulate: {len(forgotten)} requests were forgotten, the first for {first.model} at {first.arrived_s} s; "
             "a policy must send or refuse all that it hears of"
         )
-    return Result(teller.requests, device.stays, device.loads, agenda.now_s)
+    span_s = max((request.ended_s or 0.0 for request in teller.requests), default=0.0)
+    return Result(teller.requests, device.stays, device.loads, span_s)
 
 
 class _Teller:
