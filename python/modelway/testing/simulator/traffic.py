@@ -9,7 +9,7 @@ from __future__ import annotations
 import math
 import random
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 #: Between an answer and the next request of a program on the same machine.
 TURNAROUND_S = 0.001
@@ -64,7 +64,14 @@ def shared_list(workers: int, total: int, models: Sequence[str] = ("A", "B")) ->
 
 
 def zipf(
-    models: Sequence[str], total: int, *, clients: int, seed: int, exponent: float = 1.0, think_s: float
+    models: Sequence[str],
+    total: int,
+    *,
+    clients: int,
+    seed: int,
+    exponent: float = 1.0,
+    think_s: float = TURNAROUND_S,
+    user: str | None = None,
 ) -> list[Client]:
     """Clients that ask for the k-th of ``models`` with a frequency that falls as 1 / k^exponent.
 
@@ -75,7 +82,7 @@ def zipf(
     def client(number: int) -> Client:
         chance = random.Random(f"zipf {seed} {number}")
         for model in chance.choices(models, weights, k=total // clients + (number < total % clients)):
-            yield Ask(model, _exponential(chance, think_s))
+            yield Ask(model, _exponential(chance, think_s), user)
 
     return [client(number) for number in range(clients)]
 
@@ -112,6 +119,16 @@ def busy(model: str, clients: int, total: int, *, user: str | None = None, work:
 def now_and_then(model: str, times_s: Sequence[float], *, user: str | None = None, work: float = 1.0) -> list[Client]:
     """Single requests at given times."""
     return [iter([Ask(model, at_s, user, work)]) for at_s in times_s]
+
+
+def later(clients: Sequence[Client], begin_s: float) -> list[Client]:
+    """The same clients, each beginning ``begin_s`` seconds later."""
+
+    def client(asks: Client) -> Client:
+        for k, ask in enumerate(asks):
+            yield replace(ask, after_s=ask.after_s + begin_s) if k == 0 else ask
+
+    return [client(asks) for asks in clients]
 
 
 def _exponential(chance: random.Random, mean_s: float) -> float:
