@@ -6,6 +6,9 @@ one unloaded in use, so every run here is a test of that, too.
 from __future__ import annotations
 
 import random
+import subprocess
+import sys
+from pathlib import Path
 
 import pytest
 
@@ -35,6 +38,8 @@ from modelway.testing.simulator.scenarios import (
     THREE_IN_TURN,
     ZIPF,
 )
+
+ROOT = Path(__file__).parents[2]
 
 TWO = [SimModel("A"), SimModel("B")]
 
@@ -115,14 +120,20 @@ def test_who_waits_beside_a_busy_model_waits_no_longer_than_the_bound() -> None:
     assert BUSY_NEIGHBOUR.run(OrderOfArrival()).waits_s("B")[-1] > MAX_WAIT_S, "what this is about"
 
 
-@pytest.mark.parametrize("max_wait_s", [2.0, 5.0, 10.0, 20.0])
+TAKEN_BACK = pytest.mark.xfail(strict=True, reason="a model that was closed for another is loaded again in its place")
+
+
+@pytest.mark.parametrize(
+    "max_wait_s", [pytest.param(2.0, marks=TAKEN_BACK), pytest.param(5.0, marks=TAKEN_BACK), 10.0, 20.0]
+)
 def test_the_bound_is_the_one_that_was_set(max_wait_s) -> None:
     """With loads of 4 s patience alone would let B wait for 32 s. What can't be faster are the end of what runs, the
-    unload and the load.
+    unload and the load. (Its length is known from the file's size before the first: a gigabyte a second.)
     """
-    models = [SimModel(name, load_s=4.0, serve_s=0.5) for name in "AB"]
+    models = [SimModel(name, memory_bytes=3_750_000_000, load_s=4.0, serve_s=0.5) for name in "AB"]
     traffic = [*busy("A", 4, 300), *now_and_then("B", [10.0])]
-    result = simulate(Routed(backend={"max_wait_ms": int(max_wait_s * 1000)}), traffic, models, capacity_bytes=1)
+    policy = Routed(backend={"max_wait_ms": int(max_wait_s * 1000)})
+    result = simulate(policy, traffic, models, capacity_bytes=4_000_000_000)
     assert result.waits_s("B")[-1] <= max(max_wait_s, 0.5 + 0.01 + 4.0)
 
 
@@ -171,3 +182,9 @@ def test_any_traffic_is_served_within_what_the_machine_has(seed) -> None:
     traffic = zipf(names, 300, clients=chance.randint(1, 20), seed=seed, think_s=chance.choice([0.001, 0.5]))
     result = simulate(Routed(), traffic, models, capacity_bytes=chance.randint(6, 14))
     assert len(result.served()) == 300
+
+
+def test_the_page_tells_what_the_simulator_says() -> None:
+    command = [sys.executable, ROOT / "tools/scheduling.py", "--check"]
+    checked = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert (checked.returncode, checked.stdout) == (0, ""), checked.stderr
