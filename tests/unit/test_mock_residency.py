@@ -233,6 +233,18 @@ async def test_an_unload_loads_nothing_and_a_dead_process_forgets_all(http):
         assert server.loads == ["A", "B"]
 
 
+async def test_a_process_that_dies_serves_nobody_in_line(http):
+    async with serve("ABC", max_loaded=1, load_s=60.0) as server:
+        tasks = []
+        for count, name in enumerate("ABC", 1):
+            tasks.append(asking(http, server, name))
+            await asked(server, count)
+        await server.down()
+        assert (server.loads, server.residency.waiting) == (["A"], 0)
+        failed = await asyncio.gather(*tasks, return_exceptions=True)
+        assert all(isinstance(failure, aiohttp.ClientError) for failure in failed)
+
+
 async def test_it_loads_as_often_as_the_simulated_scheduler(http):
     """Eight clients with lists of their own: how often depends on whose request comes first, and on nothing else."""
 

@@ -29,6 +29,7 @@ class _Runner:
 
     name: str
     setup: Setup
+    size_bytes: int
     keep_alive_s: float
     slots: contextlib.AbstractAsyncContextManager[object]
     users: int = 0
@@ -76,6 +77,7 @@ class Residency:
         self._load: asyncio.TimerHandle | None = None
         #: A victim was told to leave: until something has left, the line stands still.
         self._makes_room = False
+        self._is_closed = False
 
     @contextlib.asynccontextmanager
     async def use(self, name: str, setup: Setup, keep_alive_s: float | None) -> AsyncIterator[None]:
@@ -109,7 +111,8 @@ class Residency:
         return len(self._line) + (self._head is not None)
 
     def close(self) -> None:
-        """Forget all timers: the process is gone."""
+        """The process is gone: nothing happens by itself any more, and nobody in line is served."""
+        self._is_closed = True
         for runner in self._ready.values():
             _cancel(runner.expiry)
         _cancel(self._load)
@@ -142,7 +145,7 @@ class Residency:
 
     def _advance(self) -> None:
         """Serve the line as far as it goes without waiting."""
-        while self._load is None and not self._makes_room:
+        while not (self._load or self._makes_room or self._is_closed):
             if self._head is None or self._head.runner.cancelled():
                 if not self._line:
                     self._head = None
@@ -154,30 +157,38 @@ class Residency:
     def _serve(self, head: _Waiting) -> None:
         """Go one step towards what the head wants."""
         runner = self._ready.get(head.name)
+        config = self._models.get(head.name, MockModelConfig())  # it may have been taken from the server meanwhile
         if runner is not None and runner.setup == head.setup:
             head.runner.set_result(self._used(runner, head.keep_alive_s))
             self._head = None
-        elif runner is None and self._has_room(head.name):
+        elif runner is None and self._has_room(config):
             self._on_load(head.name)
-            self._load = asyncio.get_running_loop().call_later(self._models[head.name].load_s, self._loaded, head)
+            if config.load_s:
+                loop = asyncio.get_running_loop()
+                self._load = loop.call_later(config.load_s, self._loaded, head, config)
+            else:  # nobody else gets into the line meanwhile
+                self._make_ready(head, config)
         else:
             self._makes_room = True
             self._dismiss(runner or min(self._ready.values(), key=_rank_of_victims))
 
-    def _has_room(self, name: str) -> bool:
+    def _has_room(self, config: MockModelConfig) -> bool:
         if not self._ready:
             return True
-        taken = sum(self._models[other].size_bytes for other in self._ready) + self._models[name].size_bytes
+        taken = sum(runner.size_bytes for runner in self._ready.values()) + config.size_bytes
         limits = self._limits
         return not (0 < limits.max_loaded <= len(self._ready) or 0 < limits.memory_bytes < taken)
 
-    def _loaded(self, head: _Waiting) -> None:
+    def _loaded(self, head: _Waiting, config: MockModelConfig) -> None:
         self._load = None
-        slots = asyncio.Semaphore(self._limits.slots) if self._limits.slots else contextlib.nullcontext()
-        keep_alive_s = self._limits.keep_alive_s if head.keep_alive_s is None else head.keep_alive_s
-        self._ready[head.name] = _Runner(head.name, head.setup, keep_alive_s, slots)
+        self._make_ready(head, config)
         self._advance()
         self._note()
+
+    def _make_ready(self, head: _Waiting, config: MockModelConfig) -> None:
+        slots = asyncio.Semaphore(self._limits.slots) if self._limits.slots else contextlib.nullcontext()
+        keep_alive_s = self._limits.keep_alive_s if head.keep_alive_s is None else head.keep_alive_s
+        self._ready[head.name] = _Runner(head.name, head.setup, config.size_bytes, keep_alive_s, slots)
 
     def _used(self, runner: _Runner, keep_alive_s: float | None) -> _Runner:
         runner.users += 1
@@ -191,6 +202,8 @@ class Residency:
         runner.users -= 1
         if not runner.users:
             runner.idle_since = time.monotonic()
+            if self._is_closed:
+                return
             if runner.keep_alive_s <= 0:
                 self._unload(runner)
             elif runner.keep_alive_s < math.inf:

@@ -91,11 +91,11 @@ class MultiModelMockBackend(MockState):
         self._listener.close()
         self._listener = None
         self._reserved = _bound_socket(self._address)  # not listening: it only keeps the port ours
+        self.residency.close()
         for connection in self._web_server().connections:
             if connection.transport is not None:
                 connection.transport.abort()
         await self.wait_for(lambda: not any(record.running for record in self.request_history))
-        self.residency.close()
         self.residency = self.empty_memory()
 
     async def restart(self) -> None:

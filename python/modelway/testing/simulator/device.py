@@ -10,6 +10,7 @@ from __future__ import annotations
 from collections import deque
 from collections.abc import Iterable
 from dataclasses import dataclass, field
+from functools import partial
 from typing import Protocol
 
 from modelway.testing.simulator.agenda import Agenda
@@ -169,7 +170,7 @@ class Device:
             request = held.queue.popleft()
             held.running += 1
             request.began_s = self.agenda.now_s
-            self.agenda.after(held.model.serve_s * request.work, lambda request=request: self._served(held, request))  # type: ignore[misc]
+            self.agenda.after(held.model.serve_s * request.work, partial(self._served, held, request))
 
     def _served(self, held: _Held, request: Request) -> None:
         held.running -= 1

@@ -97,7 +97,8 @@ class Routed:
         names = "".join(f'\n[[models]]\nid = "{model.name}"\nbackend = "{_BACKEND}"\n' for model in models)
         text = f'[defaults]\ngeneral = "{models[0].name}"\n[[backends]]\nname = "{_BACKEND}"\nkind = "mock"\n{names}'
         settings = for_core(resolve(Config.from_toml(text)))
-        device = {"memory_bytes": capacity_bytes, "is_managed": True}
+        # All that may depend on the machine that simulates, said.
+        device = {"memory_bytes": capacity_bytes, "is_managed": True, "max_wait_ms": 30_000, "computes_alone": False}
         settings["backends"] = [
             backend | device | self._backend if backend["name"] == _BACKEND else backend
             for backend in settings["backends"]
