@@ -8,8 +8,10 @@
 //!   asks again at once, and would otherwise wait for two loads.
 //! - *Patience.* Who waits for a load lets others pass for [`Policy::patience`] times what the change costs, so that at
 //!   most one part in `patience + 1` of the time goes into loads, and never so long that it would wait more than
-//!   [`Policy::max_wait_ms`]. Then the models in its way are closed: newcomers queue, what runs ends, and they go.
-//! - *Residence.* What was loaded serves at least as long as loading took, before it is closed for another.
+//!   [`Policy::max_wait_ms`]. Then the models in the way are closed: newcomers queue, what runs ends, and they go. For
+//!   whom that was begun, to that model it is promised: it comes next, whoever asks meanwhile.
+//! - *Residence.* What was loaded for somebody serves, and at least as long as loading took, before it is closed for
+//!   another.
 //! - *Worth.* Of several who wait, first those whose time is up, in the order in which they came; then whoever brings most
 //!   waiting to an end for the time that the load takes.
 //! - *Beside.* While the first of them waits for room, another is loaded that fits into what is free, and beside the first
@@ -47,6 +49,8 @@ pub enum Doing {
     Idle(Millis),
     /// It generates; what runs is expected to end then.
     Busy(Millis),
+    /// Nothing yet since it was loaded, though requests wait: it does not go before it has served.
+    Expected,
     /// It is being loaded.
     Loading,
     /// It is being unloaded; its bytes are not free yet.
@@ -100,6 +104,8 @@ pub struct View<'a> {
     pub residents: &'a [Resident],
     /// Who waits for some.
     pub claims: &'a [Claim],
+    /// For whom an earlier plan has begun to make room.
+    pub promised: Option<ModelNumber>,
 }
 
 impl View<'_> {
@@ -118,6 +124,8 @@ pub struct Plan {
     pub load: Option<ModelNumber>,
     /// They take nothing new from now on; all others do.
     pub closed: SmallVec<[ModelNumber; 2]>,
+    /// Room is being made for it: it comes next.
+    pub promised: Option<ModelNumber>,
     /// When to look again, if nothing happens before.
     pub look_again: Option<Millis>,
 }
@@ -128,7 +136,7 @@ pub fn plan(view: &View<'_>, policy: &Policy, now: Millis) -> Plan {
     let is_changing = |one: &Resident| matches!(one.doing, Doing::Loading | Doing::Unloading);
     if view.residents.iter().any(is_changing) {
         // What is closed stays so: the load under way may be of another model.
-        return Plan { closed: view.closed(), ..Plan::default() };
+        return Plan { closed: view.closed(), promised: view.promised, ..Plan::default() };
     }
     let drain_ms = drain_ms(view.residents, policy, now);
     // Whose time is up, goes in the order in which they came: that is what bounds how long anybody waits.
@@ -139,18 +147,31 @@ pub fn plan(view: &View<'_>, policy: &Policy, now: Millis) -> Plan {
     };
     let is_absent = |claim: &&Claim| view.residents.iter().all(|one| one.model != claim.model);
     let wanted: SmallVec<[&Claim; 16]> = view.claims.iter().filter(is_absent).collect();
-    let Some(first) = wanted.iter().copied().min_by_key(rank) else {
+    let is_promised = |claim: &&Claim| view.promised == Some(claim.model);
+    let promised = wanted.iter().copied().find(is_promised);
+    let Some(first) = promised.or_else(|| wanted.iter().copied().min_by_key(rank)) else {
         return Plan::default();
     };
     let in_use = view.residents.iter().fold(0_u64, |sum, one| sum.saturating_add(one.bytes));
-    let end = due(first, drain_ms, policy);
-    let Room { mut plan, spare } = make_room(first, end, in_use, view, policy, now);
+    let due = wanted.iter().map(|claim| due(claim, drain_ms, policy)).min().unwrap_or(now);
+    let oldest = wanted.iter().map(|claim| claim.since).min().unwrap_or(now);
+    let Room { mut plan, spare } = make_room(first, &Others { oldest, due, in_use }, view, policy, now);
     if plan.load.is_none() && plan.unload.is_empty() {
         let room = view.capacity.saturating_sub(in_use).min(spare);
         let others = wanted.into_iter().filter(|claim| claim.model != first.model && claim.bytes <= room);
         plan.load = others.min_by_key(rank).map(|claim| claim.model);
     }
     plan
+}
+
+/// What matters for a claim beside itself.
+struct Others {
+    /// Since when somebody waits.
+    oldest: Millis,
+    /// When the time of the first of all is up.
+    due: Millis,
+    /// Bytes that residents hold.
+    in_use: u64,
 }
 
 /// How a claim gets room.
@@ -181,9 +202,9 @@ fn worth(claim: &Claim, now: Millis) -> u64 {
     waited_ms.saturating_mul(u64::from(claim.waiting)).saturating_mul(1_024) / claim.load_ms.max(1)
 }
 
-/// Loads at once, or makes room, or waits for some. At `due` the claim's time is up.
-fn make_room(claim: &Claim, due: Millis, in_use: u64, view: &View<'_>, policy: &Policy, now: Millis) -> Room {
-    let after = in_use.saturating_add(claim.bytes);
+/// Loads at once, or makes room, or waits for some.
+fn make_room(claim: &Claim, others: &Others, view: &View<'_>, policy: &Policy, now: Millis) -> Room {
+    let after = others.in_use.saturating_add(claim.bytes);
     let needed = after.saturating_sub(view.capacity);
     if needed == 0 {
         return Room { plan: Plan { load: Some(claim.model), ..Plan::default() }, spare: 0 };
@@ -191,39 +212,47 @@ fn make_room(claim: &Claim, due: Millis, in_use: u64, view: &View<'_>, policy: &
     let is_idle = |one: &Resident| matches!(one.doing, Doing::Idle(_));
     let has_lingered =
         |one: &Resident| linger_end(one, policy).is_some_and(|end| one.is_closed || end <= now);
-    let among = |may: &dyn Fn(&Resident) -> bool| {
+    let among = |may: &dyn Fn(&Resident) -> bool, cost: &dyn Fn(&Resident) -> u64| {
         let leaving = view.residents.iter().filter(|one| !one.is_pinned && may(one));
+        let victim = |one: &Resident| Victim { model: one.model, bytes: one.bytes, cost: cost(one) };
         let set = cheapest(&leaving.map(victim).collect::<SmallVec<[_; 16]>>(), needed)?;
         let is_of_set = |one: &&Resident| set.contains(&one.model);
         Some(view.residents.iter().filter(is_of_set).collect::<SmallVec<[_; 2]>>())
     };
+    let cost_to_unload = |one: &Resident| cost(one, view);
+    // Who was closed before stays so, rather than that another is.
+    let cost_to_close = |one: &Resident| if one.is_closed { 0 } else { cost(one, view) };
     let models = |set: &[&Resident]| set.iter().map(|one| one.model).collect();
     let spare = |set: &[&Resident]| {
         let given = set.iter().fold(0_u64, |sum, one| sum.saturating_add(one.bytes));
         view.capacity.saturating_sub(after.saturating_sub(given))
     };
-    if let Some(lingered) = among(&has_lingered) {
-        return Room { plan: Plan { unload: models(&lingered), ..Plan::default() }, spare: 0 };
+    if let Some(lingered) = among(&has_lingered, &cost_to_unload) {
+        let plan = Plan { unload: models(&lingered), promised: Some(claim.model), ..Plan::default() };
+        return Room { plan, spare: 0 };
     }
-    if let Some(lingering) = among(&is_idle) {
+    // Room that is being made goes on being made: who was closed for it stays so.
+    let promised = view.promised.filter(|model| *model == claim.model);
+    let closed = || if promised.is_some() { view.closed() } else { SmallVec::new() };
+    if let Some(lingering) = among(&is_idle, &cost_to_unload) {
         let look_again = lingering.iter().filter_map(|one| linger_end(one, policy)).max();
-        let plan = Plan { look_again, closed: view.closed(), ..Plan::default() };
+        let plan = Plan { look_again, closed: closed(), promised, ..Plan::default() };
         return Room { plan, spare: spare(&lingering) };
     }
     // At least a millisecond: within one instant a model that has come does not go.
     let residence_end = |one: &Resident| one.since.saturating_add(one.load_ms.max(1));
     let is_new = |one: &Resident| !is_idle(one) && now < residence_end(one);
-    let Some(in_the_way) = among(&|one| !is_new(one)) else {
+    let may_close = |one: &Resident| one.doing != Doing::Expected && !is_new(one);
+    let Some(in_the_way) = among(&may_close, &cost_to_close) else {
         let ends = view.residents.iter().filter(|one| is_new(one)).map(residence_end);
-        let plan = Plan { look_again: ends.min(), closed: view.closed(), ..Plan::default() };
+        let plan = Plan { look_again: ends.min(), closed: closed(), promised, ..Plan::default() };
         return Room { plan, spare: 0 };
     };
     let change_ms = in_the_way.iter().map(|one| one.load_ms).fold(claim.load_ms, Millis::saturating_add);
-    let patience_end = claim.since.saturating_add(change_ms.saturating_mul(policy.patience));
-    let end = patience_end.min(due);
-    let is_closed = view.residents.iter().any(|one| one.is_closed);
-    let plan = if end <= now || is_closed {
-        Plan { closed: models(&in_the_way), ..Plan::default() }
+    let patience_end = others.oldest.saturating_add(change_ms.saturating_mul(policy.patience));
+    let end = patience_end.min(others.due);
+    let plan = if end <= now || promised.is_some() {
+        Plan { closed: models(&in_the_way), promised: Some(claim.model), ..Plan::default() }
     } else {
         Plan { look_again: Some(end), ..Plan::default() }
     };
@@ -237,12 +266,14 @@ fn linger_end(one: &Resident, policy: &Policy) -> Option<Millis> {
             let linger_ms = one.load_ms.saturating_mul(policy.linger_percent) / 100;
             Some(since.saturating_add(linger_ms.min(250)))
         }
-        Doing::Busy(_) | Doing::Loading | Doing::Unloading => None,
+        Doing::Busy(_) | Doing::Expected | Doing::Loading | Doing::Unloading => None,
     }
 }
 
-/// A closed one has been chosen before, and is chosen again.
-fn victim(one: &Resident) -> Victim<ModelNumber> {
-    let cost = if one.is_closed { 0 } else { one.load_ms.saturating_mul(u64::from(one.chance) + 1) };
-    Victim { model: one.model, bytes: one.bytes, cost }
+/// What unloading a model costs: the time to load it again times the chance that it is wanted soon. One that is waited
+/// for only goes where others do not suffice: it would come back at once, and push out another.
+fn cost(one: &Resident, view: &View<'_>) -> u64 {
+    const WAITED_FOR: u64 = 1 << 43;
+    let is_waited_for = view.claims.iter().any(|claim| claim.model == one.model);
+    one.load_ms.saturating_mul(if is_waited_for { WAITED_FOR } else { u64::from(one.chance) + 1 })
 }

@@ -44,6 +44,7 @@ struct Device {
     events: BTreeSet<(Millis, u64, What)>,
     count: u64,
     loads: usize,
+    promised: Option<usize>,
     waits: Vec<(usize, Millis)>,
     /// For each request its model.
     requests: Vec<usize>,
@@ -67,6 +68,7 @@ impl Device {
             events: BTreeSet::new(),
             count: 0,
             loads: 0,
+            promised: None,
             waits: Vec::new(),
             requests: Vec::new(),
         }
@@ -121,6 +123,7 @@ impl Device {
                 self.serve(number);
             }
             let plan = self.plan();
+            self.promised = plan.promised;
             for (number, model) in self.models.iter_mut().enumerate() {
                 model.is_closed = plan.closed.contains(&number);
             }
@@ -198,7 +201,12 @@ impl Device {
             })
             .collect();
         plan(
-            &View { capacity: self.capacity, residents: &residents, claims: &claims },
+            &View {
+                capacity: self.capacity,
+                residents: &residents,
+                claims: &claims,
+                promised: self.promised,
+            },
             &self.policy,
             self.now,
         )

@@ -404,7 +404,7 @@ impl Admission {
         if !residency.is_possible(model, resources.memory_bytes) {
             return Err(Refusal { why: Why::Memory, when: None });
         }
-        residency.preload(model, now);
+        residency.preload(model, resources.memory_bytes, now);
         Ok(self.settled([], now))
     }
 

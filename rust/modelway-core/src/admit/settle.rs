@@ -133,7 +133,7 @@ impl Admission {
             self.timers.extend(due.map(|due| (due, Timer::Model(number))));
         }
         match keeper {
-            Some(Keeper::Memory) => backend.residency.claim(number, now),
+            Some(Keeper::Memory) => backend.residency.claim(number, model.resources.memory_bytes, now),
             _ => backend.residency.withdraw(number),
         }
         let is_for_common = matches!(keeper, Some(Keeper::CommonRate(_)));

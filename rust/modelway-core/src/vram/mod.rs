@@ -49,19 +49,27 @@ pub struct Residency {
     /// Bytes of all residents. Without a capacity it may saturate, and decides nothing.
     in_use: u64,
     residents: BTreeMap<ModelNumber, Resident>,
-    /// Since when requests wait for a model that can't be pinned.
-    claims: BTreeMap<ModelNumber, Millis>,
+    /// Models that can't be pinned and that requests wait for.
+    claims: BTreeMap<ModelNumber, Claimed>,
     /// Models that are loaded as if somebody waited.
     preloads: BTreeSet<ModelNumber>,
     /// Models that never leave, and what they are thought to take.
     pinned: BTreeMap<ModelNumber, u64>,
     learned: BTreeMap<ModelNumber, Learned>,
+    /// For whom room is being made.
+    promised: Option<ModelNumber>,
     turn: Turn,
     /// Whether somebody tells what is loaded and unloaded.
     is_watched: bool,
     /// All that is idle is to be unloaded, as less is free than was thought.
     must_empty: bool,
     is_dirty: bool,
+}
+
+#[derive(Clone, Copy, Debug)]
+struct Claimed {
+    since: Millis,
+    bytes_thought: u64,
 }
 
 #[derive(Clone, Copy, Debug)]
@@ -78,6 +86,8 @@ enum State {
     Ready {
         pins: u32,
         idle_since: Millis,
+        /// Somebody has used it since it was loaded.
+        has_served: bool,
         /// It was seen to be gone while requests used it: it is dropped when they end, and takes no new one.
         is_gone: bool,
     },
@@ -88,7 +98,7 @@ enum State {
 impl State {
     /// Ready, and nobody uses it.
     const fn idle(since: Millis) -> Self {
-        Self::Ready { pins: 0, idle_since: since, is_gone: false }
+        Self::Ready { pins: 0, idle_since: since, has_served: false, is_gone: false }
     }
 }
 
@@ -176,6 +186,7 @@ impl Residency {
             preloads: BTreeSet::new(),
             pinned: BTreeMap::new(),
             learned: BTreeMap::new(),
+            promised: None,
             turn: Turn::default(),
             is_watched: false,
             must_empty: false,
@@ -244,8 +255,11 @@ impl Residency {
         if !self.residents.contains_key(&model) {
             self.hold(model, self.bytes_of(model, bytes_thought), State::idle(now), now);
         }
-        if let Some(Resident { state: State::Ready { pins, .. }, .. }) = self.residents.get_mut(&model) {
+        if let Some(Resident { state: State::Ready { pins, has_served, .. }, .. }) =
+            self.residents.get_mut(&model)
+        {
             *pins += 1;
+            *has_served = true;
         }
         self.learned.entry(model).or_default().note_use(now);
         self.take_turn(model);
@@ -270,7 +284,7 @@ impl Residency {
 
     /// One request to the model has ended, that ran for so long.
     pub fn unpin(&mut self, model: ModelNumber, served_ms: Millis, now: Millis) {
-        if let Some(Resident { state: State::Ready { pins, idle_since, is_gone }, .. }) =
+        if let Some(Resident { state: State::Ready { pins, idle_since, is_gone, .. }, .. }) =
             self.residents.get_mut(&model)
         {
             *pins -= 1;
@@ -285,10 +299,10 @@ impl Residency {
     }
 
     /// Remembers that a request to the model waits for it to be there.
-    pub fn claim(&mut self, model: ModelNumber, now: Millis) {
+    pub fn claim(&mut self, model: ModelNumber, bytes_thought: u64, now: Millis) {
         self.claims.entry(model).or_insert_with(|| {
             self.is_dirty = true;
-            now
+            Claimed { since: now, bytes_thought }
         });
     }
 
@@ -335,7 +349,7 @@ impl Residency {
             let plan = self.planned(&queue, now);
             // One that nobody uses, though somebody waits to, is idle once it is closed.
             let has_closed = self.close(&plan.closed, &mut moves);
-            moves.look_again = plan.look_again;
+            (moves.look_again, self.promised) = (plan.look_again, plan.promised);
             for model in &plan.unload {
                 self.unload(*model, &mut moves);
             }
@@ -415,6 +429,9 @@ impl Residency {
                     bytes: one.bytes,
                     doing: match one.state {
                         State::Ready { pins: 0, idle_since, .. } if !is_wanted => Doing::Idle(idle_since),
+                        State::Ready { has_served: false, .. } if self.claims.contains_key(&model) => {
+                            Doing::Expected
+                        }
                         State::Ready { .. } => Doing::Busy(now.saturating_add(learned.served_ms(now))),
                         State::Loading => Doing::Loading,
                         State::Unloading => Doing::Unloading,
@@ -430,7 +447,7 @@ impl Residency {
         let claims: SmallVec<[_; 16]> = self
             .claims
             .iter()
-            .filter_map(|(&model, &since)| {
+            .filter_map(|(&model, &Claimed { since, .. })| {
                 let Queue { bytes: bytes_thought, waiting, mean_since } = queue(model);
                 if !self.is_possible(model, bytes_thought) {
                     return None;
@@ -442,7 +459,7 @@ impl Residency {
                 Some(Claim { model, bytes, since, mean_since, waiting, load_ms })
             })
             .collect();
-        let view = View { capacity, residents: &residents, claims: &claims };
+        let view = View { capacity, residents: &residents, claims: &claims, promised: self.promised };
         swap::plan(&view, &self.device.policy, now)
     }
 

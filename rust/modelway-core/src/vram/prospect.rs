@@ -7,7 +7,7 @@
 
 use smallvec::SmallVec;
 
-use super::{Residency, State};
+use super::{Claimed, Residency, State};
 use crate::ewma::Millis;
 use crate::vram::ModelNumber;
 
@@ -21,8 +21,16 @@ pub struct Prospect {
     available: u64,
     /// When what runs has ended.
     drain_ms: Millis,
-    /// Models that wait to be loaded: since when, and how long it takes.
-    ahead: SmallVec<[(Millis, ModelNumber, Millis); 8]>,
+    /// Models that wait to be loaded.
+    waiting: SmallVec<[Waiting; 8]>,
+}
+
+#[derive(Clone, Copy, Debug)]
+struct Waiting {
+    since: Millis,
+    model: ModelNumber,
+    bytes: u64,
+    load_ms: Millis,
 }
 
 impl Residency {
@@ -52,11 +60,11 @@ impl Residency {
             }
         }
         let waiting = self.claims.iter().filter(|(model, _)| !self.residents.contains_key(model));
-        let ahead = waiting.map(|(&model, &since)| {
-            let learned = self.learned(model);
-            (since, model, learned.load_ms(learned.bytes.unwrap_or(0), now))
+        let waiting = waiting.map(|(&model, &Claimed { since, bytes_thought })| {
+            let bytes = self.bytes_of(model, bytes_thought);
+            Waiting { since, model, bytes, load_ms: self.learned(model).load_ms(bytes, now) }
         });
-        Prospect { now, change_ms, available, drain_ms, ahead: ahead.collect() }
+        Prospect { now, change_ms, available, drain_ms, waiting: waiting.collect() }
     }
 
     /// A load takes no less than a tenth of its usual time from now on: nobody knows why it takes longer.
@@ -88,10 +96,12 @@ impl Residency {
         }
         let bytes = self.bytes_of(model, bytes_thought);
         let load_ms = self.learned(model).load_ms(bytes, now);
-        let since = self.claims.get(&model).copied().unwrap_or(now);
-        let before = prospect.ahead.iter().filter(|(theirs, other, _)| (*theirs, *other) < (since, model));
-        let ahead_ms = before.fold(0, |sum: Millis, (.., load_ms)| sum.saturating_add(*load_ms));
-        let room_ms = if bytes <= prospect.available {
+        let since = self.claims.get(&model).map_or(now, |claimed| claimed.since);
+        let before = prospect.waiting.iter().filter(|other| (other.since, other.model) < (since, model));
+        let (theirs, theirs_ms) = before.fold((0_u64, 0_u64), |(bytes, load_ms), other| {
+            (bytes.saturating_add(other.bytes), load_ms.saturating_add(other.load_ms))
+        });
+        let room_ms = if bytes.saturating_add(theirs) <= prospect.available {
             0
         } else {
             // What goes is thought to take as long to load as what comes.
@@ -100,7 +110,7 @@ impl Residency {
             let closes_at = since.saturating_add(patience_ms.min(most_ms));
             closes_at.saturating_sub(now).saturating_add(prospect.drain_ms)
         };
-        [ahead_ms, room_ms, load_ms].into_iter().fold(prospect.change_ms, Millis::saturating_add).max(1)
+        [theirs_ms, room_ms, load_ms].into_iter().fold(prospect.change_ms, Millis::saturating_add).max(1)
     }
 
     /// How long the model's requests run; 0 while nobody knows.

@@ -74,10 +74,10 @@ impl Residency {
 
     /// Loads the model as if somebody waited for it, until it is there. Other backends than managed ones load by
     /// themselves what is asked for.
-    pub fn preload(&mut self, model: ModelNumber, now: Millis) {
+    pub fn preload(&mut self, model: ModelNumber, bytes_thought: u64, now: Millis) {
         if self.device.is_managed && !self.residents.contains_key(&model) {
             self.preloads.insert(model);
-            self.claim(model, now);
+            self.claim(model, bytes_thought, now);
         }
     }
 

@@ -45,7 +45,7 @@ impl Residency {
         if self.has_turn(model) {
             return 0;
         }
-        let since = self.claims.get(&model).copied().unwrap_or(now);
+        let since = self.claims.get(&model).map_or(now, |claimed| claimed.since);
         self.turn_due(model, since, now).saturating_sub(now).max(1)
     }
 
@@ -61,12 +61,12 @@ impl Residency {
             others.filter(|(model, _)| self.is_there(**model))
         };
         let Some(running) = running else {
-            let next = others().min_by_key(|(_, since)| **since).map(|(model, _)| *model);
+            let next = others().min_by_key(|(_, claimed)| claimed.since).map(|(model, _)| *model);
             moves.opened.extend(next);
             self.turn = Turn { of: next, is_over: false };
             return;
         };
-        let due = others().map(|(model, since)| self.turn_due(*model, *since, now)).min();
+        let due = others().map(|(model, claimed)| self.turn_due(*model, claimed.since, now)).min();
         let is_over = due.is_some_and(|due| due <= now);
         if !is_over {
             moves.look_again = moves.look_again.into_iter().chain(due).min();
