@@ -1,6 +1,6 @@
 //! Which idle models give their memory back so that another fits: the set that costs least.
 //!
-//! What evicting a model costs is the time to load it again times the chance that it is wanted soon; what it gives are
+//! What evicting a model costs is the time to load it again times how often it is used; what it gives are
 //! its bytes. The cheapest set that gives enough is found by branch and bound, with the bound that fractions of models
 //! could be evicted. The search ends after [`NODES`] steps with the best set it has seen; the first one it sees is that
 //! of a greedy choice, so it is never worse than that. With a dozen idle models it always ends by itself.

@@ -10,6 +10,8 @@
 //!   most one part in `patience + 1` of the time goes into loads, and never so long that it would wait more than
 //!   [`Policy::max_wait_ms`]. Then the models in the way are closed: newcomers queue, what runs ends, and they go. For
 //!   whom that was begun, to that model it is promised: it comes next, whoever asks meanwhile.
+//! - *The cheapest.* What goes is what costs least to have gone: its load times how often it is used. A cheaper model that
+//!   will be idle in a moment is waited for, or the busiest would go whenever it draws breath.
 //! - *Residence.* What was loaded for somebody serves, and at least as long as loading took, before it is closed for
 //!   another.
 //! - *Worth.* Of several who wait, first those whose time is up, in the order in which they came; then whoever brings most
@@ -70,8 +72,8 @@ pub struct Resident {
     pub since: Millis,
     /// How long loading it again would take.
     pub load_ms: Millis,
-    /// The chance that it is wanted soon, in 65,536ths.
-    pub chance: u16,
+    /// How often it is used, in any unit.
+    pub uses: u32,
     /// It never leaves.
     pub is_pinned: bool,
     /// It takes nothing new, as an earlier plan said.
@@ -228,6 +230,24 @@ fn make_room(claim: &Claim, others: &Others, view: &View<'_>, policy: &Policy, n
         view.capacity.saturating_sub(after.saturating_sub(given))
     };
     if let Some(lingered) = among(&has_lingered, &cost_to_unload) {
+        // Within the time of the load itself; and worth the wait only where it costs less than two thirds.
+        let is_soon_idle = |one: &Resident| match one.doing {
+            Doing::Idle(_) => true,
+            Doing::Busy(end) => end <= now.saturating_add(claim.load_ms),
+            Doing::Expected | Doing::Loading | Doing::Unloading => false,
+        };
+        let total =
+            |set: &[&Resident]| set.iter().fold(0, |sum: u64, one| sum.saturating_add(cost(one, view)));
+        let bound = others.due.min(claim.since.saturating_add(change_ms(claim, &lingered).saturating_mul(2)));
+        let cheaper = among(&is_soon_idle, &cost_to_unload)
+            .filter(|_| now < bound && view.promised != Some(claim.model))
+            .filter(|set| total(set).saturating_mul(3) < total(&lingered).saturating_mul(2));
+        if let Some(cheaper) = cheaper {
+            // The end of what runs makes itself heard.
+            let ends = cheaper.iter().map(|one| linger_end(one, policy).unwrap_or(bound));
+            let look_again = ends.max().map(|end| end.clamp(now.saturating_add(1), bound));
+            return Room { plan: Plan { look_again, ..Plan::default() }, spare: spare(&cheaper) };
+        }
         let plan = Plan { unload: models(&lingered), promised: Some(claim.model), ..Plan::default() };
         return Room { plan, spare: 0 };
     }
@@ -248,8 +268,8 @@ fn make_room(claim: &Claim, others: &Others, view: &View<'_>, policy: &Policy, n
         let plan = Plan { look_again: ends.min(), closed: closed(), promised, ..Plan::default() };
         return Room { plan, spare: 0 };
     };
-    let change_ms = in_the_way.iter().map(|one| one.load_ms).fold(claim.load_ms, Millis::saturating_add);
-    let patience_end = others.oldest.saturating_add(change_ms.saturating_mul(policy.patience));
+    let patience_ms = change_ms(claim, &in_the_way).saturating_mul(policy.patience);
+    let patience_end = others.oldest.saturating_add(patience_ms);
     let end = patience_end.min(others.due);
     let plan = if end <= now || promised.is_some() {
         Plan { closed: models(&in_the_way), promised: Some(claim.model), ..Plan::default() }
@@ -257,6 +277,11 @@ fn make_room(claim: &Claim, others: &Others, view: &View<'_>, policy: &Policy, n
         Plan { look_again: Some(end), ..Plan::default() }
     };
     Room { plan, spare: spare(&in_the_way) }
+}
+
+/// What loading `claim` takes, and loading again what goes for it.
+fn change_ms(claim: &Claim, leaving: &[&Resident]) -> Millis {
+    leaving.iter().map(|one| one.load_ms).fold(claim.load_ms, Millis::saturating_add)
 }
 
 /// Until when an idle model stays although others want its room: at most a quarter of a second.
@@ -270,10 +295,10 @@ fn linger_end(one: &Resident, policy: &Policy) -> Option<Millis> {
     }
 }
 
-/// What unloading a model costs: the time to load it again times the chance that it is wanted soon. One that is waited
-/// for only goes where others do not suffice: it would come back at once, and push out another.
+/// What unloading a model costs: the time to load it again times how often it is used. One that is waited for
+/// only goes where others do not suffice: it would come back at once, and push out another.
 fn cost(one: &Resident, view: &View<'_>) -> u64 {
     const WAITED_FOR: u64 = 1 << 43;
     let is_waited_for = view.claims.iter().any(|claim| claim.model == one.model);
-    one.load_ms.saturating_mul(if is_waited_for { WAITED_FOR } else { u64::from(one.chance) + 1 })
+    one.load_ms.saturating_mul(if is_waited_for { WAITED_FOR } else { u64::from(one.uses) + 1 })
 }

@@ -1,4 +1,4 @@
-//! How often something is used, and so the chance that it is soon.
+//! How often something is used, lately more than long ago.
 
 use crate::ewma::Millis;
 
@@ -11,8 +11,8 @@ pub struct Usage {
 
 impl Usage {
     const HALF_LIFE_MS: f64 = 600_000.0;
-    /// What is meant by soon.
-    const SOON_MS: f64 = 120_000.0;
+    /// In a doubling.
+    const STEPS: f64 = 4.0;
 
     /// It is used at `now`.
     pub fn note(&mut self, now: Millis) {
@@ -24,12 +24,12 @@ impl Usage {
         self.uses * (-(now.saturating_sub(self.at) as f64) / Self::HALF_LIFE_MS).exp2()
     }
 
-    /// The chance that it is used within two minutes, in 65,536ths, if uses come independently of one another: of a
-    /// count that halves in H the rate is ln 2 / H times the count.
+    /// The count in sixteenths, in steps of a quarter of a doubling: whatever is used about as often as another counts
+    /// as much, or of models asked for in turn it would always be the next one's turn to go.
     #[must_use]
-    pub fn chance(&self, now: Millis) -> u16 {
-        let expected = self.left(now) * Self::SOON_MS * std::f64::consts::LN_2 / Self::HALF_LIFE_MS;
-        ((1.0 - (-expected).exp()) * f64::from(u16::MAX)) as u16
+    pub fn weight(&self, now: Millis) -> u32 {
+        let sixteenths = (self.left(now) * 16.0).max(1.0);
+        ((sixteenths.log2() * Self::STEPS).floor() / Self::STEPS).exp2() as u32
     }
 }
 
@@ -38,17 +38,25 @@ mod tests {
     use super::Usage;
 
     #[test]
-    fn what_is_used_often_or_lately_is_used_soon() {
+    fn what_is_used_often_or_lately_weighs_more() {
         let mut usage = Usage::default();
-        assert_eq!(usage.chance(0), 0);
+        assert_eq!(usage.weight(0), 1);
         usage.note(0);
-        let once = usage.chance(0);
-        assert!((8_000..9_000).contains(&once), "{once}: 1 - exp(-0.139) is 13 %");
-        assert!(usage.chance(600_000) < once / 2 + 300);
-        for now in 0..100 {
+        assert_eq!((usage.weight(0), usage.weight(600_000), usage.weight(86_400_000)), (16, 8, 1));
+        for now in 0..999 {
             usage.note(now);
         }
-        assert!(usage.chance(100) > 65_000);
-        assert!(usage.chance(86_400_000) < 10);
+        assert!((13_000..=16_000).contains(&usage.weight(1_000)), "{}", usage.weight(1_000));
+    }
+
+    #[test]
+    fn one_use_more_makes_no_difference_among_many() {
+        let (mut once, mut more) = (Usage::default(), Usage::default());
+        for now in 0..20 {
+            once.note(now);
+            more.note(now);
+        }
+        more.note(20);
+        assert_eq!(once.weight(20), more.weight(20));
     }
 }

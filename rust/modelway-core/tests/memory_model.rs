@@ -337,14 +337,14 @@ fn case(trouble_percent: u64) -> impl Strategy<Value = Case> {
 }
 
 fn view() -> impl Strategy<Value = (Vec<Resident>, Vec<Claim>)> {
-    let resident = (1_u64..6, 0_u8..6, 0_u64..2_000, 1_u64..900, any::<u16>(), any::<bool>()).prop_map(
-        |(bytes, doing, since, load_ms, chance, is_closed)| Resident {
+    let resident = (1_u64..6, 0_u8..6, 0_u64..2_000, 1_u64..900, 0..1_000_000_u32, any::<bool>()).prop_map(
+        |(bytes, doing, since, load_ms, uses, is_closed)| Resident {
             model: 0,
             bytes,
             doing: if doing < 3 { Doing::Idle(since + 900) } else { Doing::Busy(3_000) },
             since,
             load_ms,
-            chance,
+            uses,
             is_pinned: doing == 5,
             is_closed: is_closed && doing != 5,
         },
@@ -409,7 +409,7 @@ proptest! {
                 let Claim { bytes, load_ms, .. } = *claims.iter().find(|claim| claim.model == model).unwrap();
                 let doing = Doing::Busy(now);
                 residents.push(Resident {
-                    model, bytes, doing, since: now, load_ms, chance: 0, is_pinned: false, is_closed: false,
+                    model, bytes, doing, since: now, load_ms, uses: 0, is_pinned: false, is_closed: false,
                 });
                 prop_assert!(residents.iter().map(|one| one.bytes).sum::<u64>() <= capacity);
             }

@@ -180,7 +180,7 @@ impl Device {
                     doing: one.doing?,
                     since: one.since,
                     load_ms: one.kind.load_ms,
-                    chance: 30_000,
+                    uses: 30,
                     is_pinned: false,
                     is_closed: one.is_closed,
                 })

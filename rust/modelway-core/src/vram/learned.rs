@@ -39,8 +39,8 @@ impl Learned {
         self.served_ms.value(now).map_or(0, |measured| measured as Millis)
     }
 
-    /// The chance that it is wanted soon, in 65,536ths.
-    pub(super) fn chance(&self, now: Millis) -> u16 {
-        self.usage.chance(now)
+    /// How often it is used.
+    pub(super) fn uses(&self, now: Millis) -> u32 {
+        self.usage.weight(now)
     }
 }

@@ -432,13 +432,18 @@ impl Residency {
                         State::Ready { has_served: false, .. } if self.claims.contains_key(&model) => {
                             Doing::Expected
                         }
-                        State::Ready { .. } => Doing::Busy(now.saturating_add(learned.served_ms(now))),
+                        State::Ready { pins, .. } => {
+                            // Who waits runs after who runs, as many at once.
+                            let waiting = if one.is_closed { 0 } else { queue(model).waiting };
+                            let rounds = 1 + Millis::from(waiting / pins.max(1));
+                            Doing::Busy(now.saturating_add(learned.served_ms(now).saturating_mul(rounds)))
+                        }
                         State::Loading => Doing::Loading,
                         State::Unloading => Doing::Unloading,
                     },
                     since: one.since,
                     load_ms: learned.load_ms(one.bytes, now),
-                    chance: learned.chance(now),
+                    uses: learned.uses(now),
                     is_pinned: self.pinned.contains_key(&model),
                     is_closed: one.is_closed,
                 }
