@@ -113,7 +113,7 @@ class Serving:
         model = self._lineup.model(candidate)
         call = self._call(model)
         backend = self._lineup.backend(model.backend)
-        with Turn(self._waiters, self._memory, model, run.trace, run.claim, run.so_far) as turn:
+        with Turn(self._waiters, self._memory, model, run.trace, claim=run.claim, so_far=run.so_far) as turn:
             async with aclosing(turn.wait()) as places:
                 async for place in places:
                     yield place

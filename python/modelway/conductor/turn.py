@@ -56,6 +56,7 @@ class Turn:
         memory: GpuMemoryManager,
         model: ResolvedModel,
         trace: Trace,
+        *,
         claim: Claim,
         so_far: SoFar,
     ) -> None:

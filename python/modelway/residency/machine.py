@@ -22,7 +22,7 @@ class Machine:
 
 
 def read_machine() -> Machine:
-    """Ask the NVIDIA driver, where ``modelway[gpu]`` is installed, else the operating system. Blocks, and never fails."""
+    """Ask the NVIDIA driver where ``modelway[gpu]`` is installed, else the operating system. Blocks; never fails."""
     graphics = _graphics_bytes()
     if graphics:
         return Machine(graphics * _GRAPHICS_PERCENT // 100, has_gpu=True)

@@ -8,7 +8,7 @@ import time
 import warnings
 from collections.abc import Callable
 from types import TracebackType
-from typing import TYPE_CHECKING, Self
+from typing import TYPE_CHECKING, Any, Self
 
 from modelway.errors import ModelwayError
 from modelway.types import Admitted, Effects, RequestOutcome
@@ -229,7 +229,7 @@ class Permit:
         """
         if self._future is None:
             return True
-        until = [self._future] if or_until is None else [self._future, or_until]
+        until: set[asyncio.Future[Any]] = {self._future} if or_until is None else {self._future, or_until}
         await asyncio.wait(until, timeout=within_s, return_when=asyncio.FIRST_COMPLETED)
         if not self._future.done():
             return False
