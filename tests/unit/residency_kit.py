@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-from collections import Counter
 from typing import Any, Self
 
 from modelway.backends.base import LoadCall, RunningModel
@@ -12,6 +11,7 @@ from modelway.errors import BackendError
 from modelway.residency import GpuMemoryManager
 from modelway.residency.machine import Machine
 from modelway.router import ModelRouter
+from modelway.types import RequestOutcome
 from modelway.waiters import Permit, Waiters
 
 GB = 10**9
@@ -25,7 +25,7 @@ def config_text(capacity: int | None = 10, more: str = "", **sizes: int) -> str:
 
 
 class FakeBackend:
-    """``hold``: actions wait until ``go``. ``fail``: what the next loads of a model raise. ``there``: name -> bytes."""
+    """``go``: actions end once it is set. ``fails``: what the next actions of a model raise. ``there``: name -> bytes."""
 
     def __init__(self) -> None:
         self.there: dict[str, int] = {}
@@ -34,8 +34,8 @@ class FakeBackend:
         self.fails: dict[str, list[Exception]] = {}
         self.go = asyncio.Event()
         self.go.set()
-        self.turns = 0
-        self.closed = False
+        self.vram: dict[str, int] = {}
+        self.cannot_tell = False
 
     async def load(self, call: LoadCall) -> None:
         await self._step("load", call)
@@ -47,12 +47,13 @@ class FakeBackend:
 
     async def running(self) -> list[RunningModel]:
         await asyncio.sleep(0)
-        return [RunningModel(name, size_bytes=size or None) for name, size in self.there.items()]
+        if self.cannot_tell:
+            raise BackendError("box: nobody there", kind="connect")
+        return [RunningModel(name, size or None, self.vram.get(name)) for name, size in self.there.items()]
 
     async def _step(self, what: str, call: LoadCall) -> None:
         self.done.append((what, call.model))
-        for _ in range(self.turns):
-            await asyncio.sleep(0)
+        await asyncio.sleep(0)
         await self.go.wait()
         if self.fails.get(call.model):
             raise self.fails[call.model].pop(0)
@@ -86,10 +87,8 @@ class Box:
         vars(self.router)["waiters"] = self.waiters
         self.backend = FakeBackend()
         self.manager = GpuMemoryManager(
-            self.router, self.waiters, self._in_force, machine=lambda: machine or Machine(None, has_gpu=False)
+            self.router, self.waiters, self._in_force, machine=lambda: machine or Machine(None, has_gpu=True)
         )
-        self.granted: Counter[str] = Counter()
-        self.refused: list[str] = []
 
     async def __aenter__(self) -> Self:
         await self.manager.start()
@@ -107,9 +106,15 @@ class Box:
     def held(self) -> dict[str, str]:
         return {one.model: one.state for one in self.router.residents("box")}
 
-    async def settle(self) -> None:
-        """Until nothing is under way; the held ones stay."""
-        for _ in range(50):
+    async def serve(self, model: str) -> None:
+        """One request, from its beginning to its end."""
+        with self.ask(model) as permit:
+            await permit.granted()
+            permit.finish(RequestOutcome(True))
+
+    async def steps(self, count: int = 30) -> None:
+        """So many turns of the loop; by default so many that only what is held is still under way."""
+        for _ in range(count):
             await asyncio.sleep(0)
 
 

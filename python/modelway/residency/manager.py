@@ -95,12 +95,8 @@ class GpuMemoryManager:
         return self._changes[model]
 
     def did_not_fit(self, model: str) -> bool:
-        """Whether its last load failed for want of memory, or its backend has less than it takes."""
-        resolved = self._model(model)
-        if model in self._did_not_fit or resolved is None or resolved.memory_bytes is None:
-            return model in self._did_not_fit
-        capacity, _ = self._router.memory(resolved.backend)
-        return capacity is not None and resolved.memory_bytes > capacity
+        """Whether its last load failed for want of memory."""
+        return model in self._did_not_fit
 
     def split(self, model: str) -> tuple[int, int] | None:
         """Bytes in all and in graphics memory of a model that is not wholly there, though it could be."""
