@@ -25,7 +25,7 @@ def config_text(capacity: int | None = 10, more: str = "", **sizes: int) -> str:
 
 
 class FakeBackend:
-    """``go``: actions end once it is set. ``fails``: what the next actions of a model raise. ``there``: name -> bytes."""
+    """``go``: actions end once it is set. ``fails``: what a model's next actions raise. ``there``: name -> bytes."""
 
     def __init__(self) -> None:
         self.there: dict[str, int] = {}

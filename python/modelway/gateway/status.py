@@ -49,7 +49,7 @@ def _memory(router: ModelRouter, backend: str) -> dict[str, Any]:
 
 
 def _warmth(router: ModelRouter, model: str, backend: str) -> tuple[str | None, int | None]:
-    """``warm``, ``loading``, ``unloading`` or ``cold``, and the bytes that are held; None: its server does as it likes."""
+    """``warm``, ``loading``, ``unloading`` or ``cold``, and the bytes held; None: its server does as it likes."""
     if backend not in router.managed:
         return None, None
     held = next((one for one in router.residents(backend) if one.model == model), None)

@@ -17,24 +17,22 @@ from typing import TYPE_CHECKING, Protocol
 from modelway.backends.base import LoadCall
 from modelway.errors import BackendError, UnknownBackend, UnknownModel
 from modelway.residency.action import Action, Loaded, NotLoaded, Outcome, Unloaded, in_memory, unloaded
+from modelway.residency.capacity import managed_memory
 from modelway.residency.load_time import learned_load_s
 from modelway.residency.machine import Machine, read_machine
 from modelway.residency.names import Names
 from modelway.residency.shortage import is_shortage, raised
-from modelway.router import ManagedMemory
 from modelway.types import RequestOutcome
 
 if TYPE_CHECKING:
     from modelway.backends.base import Backend, RunningModel
-    from modelway.config.settings import ResolvedBackend, ResolvedModel, Settings
+    from modelway.config.settings import ResolvedModel, Settings
     from modelway.router import ModelRouter
     from modelway.types import Effects
     from modelway.waiters import Waiters
 
 _log = logging.getLogger("modelway.residency")
 
-#: Kinds of backends that load and unload at our word and whose models live in this machine's memory.
-_HERE = frozenset({"ollama", "llama_cpp"})
 #: What the manager's tasks are called.
 TASK_NAME = "modelway memory"
 #: How long a server may take to say what it has in memory, and how long that is waited for at the start.
@@ -77,6 +75,8 @@ class GpuMemoryManager:
         self._touched: dict[str, float] = {}
         #: How long loads took; the last one counts half, those before it the other half.
         self._load_ms: dict[str, float] = {}
+        self._known: dict[str, ResolvedModel] = {}
+        self._known_of: Settings | None = None
         self._did_not_fit: set[str] = set()
         self._tried_again: set[str] = set()
         self._split: dict[str, tuple[int, int]] = {}
@@ -138,7 +138,7 @@ class GpuMemoryManager:
         if backend not in self._router.managed:
             return
         began = self._now()
-        with suppress(TimeoutError, UnknownBackend):
+        with suppress(TimeoutError, LookupError):  # of a backend that is not configured any more
             async with asyncio.timeout(_LOOK_S), await self._backends() as backends:
                 running = await in_memory(backends.backend(backend))
             if running is not None:
@@ -172,7 +172,7 @@ class GpuMemoryManager:
     def _act(self, model: str, *, is_load: bool) -> None:
         resolved = self._model(model)
         if resolved is None or resolved.backend not in self._router.managed:
-            return  # not configured any more, or left alone meanwhile: the router has forgotten it, too
+            return  # left alone meanwhile, or never loaded by anybody here
         action = Action(model, resolved.backend, is_load, self._now())
         self._actions[model] = action
         self._touch(model)
@@ -222,7 +222,7 @@ class GpuMemoryManager:
                 self._load_ms[model] = (self._load_ms.get(model, load_ms) + load_ms) / 2
                 self._did_not_fit.discard(model)
                 self._tried_again.discard(model)
-                names = Names(router.settings.models, action.backend)
+                names = Names(self._models().values(), action.backend)
                 own = next((one for one in running or () if model in names.of(one.name)), None)
                 self._note_split(model, own)
                 self._waiters.apply(router.model_loaded(model, memory_bytes=self._bytes(model, own), load_ms=load_ms))
@@ -262,7 +262,7 @@ class GpuMemoryManager:
 
     def _compare(self, backend: str, running: Sequence[RunningModel], asked_at: float) -> None:
         """Report what ``running``, asked for at ``asked_at``, says otherwise than the router thinks."""
-        names = Names(self._router.settings.models, backend)
+        names = Names(self._models().values(), backend)
         there = {model: one for one in running for model in names.of(one.name)}
         with suppress(UnknownModel, UnknownBackend):
             held = {one.model: one for one in self._router.residents(backend)}
@@ -309,26 +309,11 @@ class GpuMemoryManager:
             change.set_result(None)
 
     def _model(self, model: str) -> ResolvedModel | None:
-        return next((one for one in self._router.settings.models if one.id == model), None)
+        return self._models().get(model)
 
-
-def managed_memory(settings: Settings, machine: Machine) -> Mapping[str, ManagedMemory]:
-    """What is managed under ``settings`` on ``machine``: backends on this device whose memory is known."""
-    if not settings.memory.manage:
-        return {}
-    alone = settings.memory.computes_alone
-    computes_alone = not machine.has_gpu if alone is None else alone
-    return {
-        backend.name: ManagedMemory(capacity, computes_alone)
-        for backend in settings.backends
-        if (capacity := _capacity(backend, machine)) is not None
-    }
-
-
-def _capacity(backend: ResolvedBackend, machine: Machine) -> int | None:
-    if backend.location != "device":
-        return None
-    if backend.kind in _HERE:
-        return backend.memory_bytes or machine.memory_bytes
-    # The mock server takes no memory, and plays that it does where somebody says how much there is.
-    return backend.memory_bytes if backend.kind == "mock" else None
+    def _models(self) -> Mapping[str, ResolvedModel]:
+        """The models that are or were configured: what was loaded is still to be unloaded."""
+        if self._router.settings is not self._known_of:
+            self._known_of = self._router.settings
+            self._known |= {model.id: model for model in self._known_of.models}
+        return self._known
