@@ -109,18 +109,12 @@ def for_core(settings: Settings, managed: Mapping[str, ManagedMemory] = _NOTHING
         "max_context", "max_concurrent", "supports_streaming", "supports_tools", "cost_tier",
         "license_tier", "location",
     )  # fmt: skip
-    # Where nobody has written how much there is, no model is too large: a server may use more, such as the machine's
-    # memory beside that of its graphics card.
-    measured = {
-        backend.name: managed[backend.name].capacity_bytes
-        for backend in settings.backends
-        if backend.name in managed and backend.memory_bytes is None
-    }
+    sizes = _sizes(settings, managed)
     return {
         "models": [
             {field: _plain(getattr(model, field)) for field in fields}
             | {"limits": asdict(model.limits), "is_pinned": model.pinned}
-            | {"memory_bytes": _at_most(model.memory_bytes, measured.get(model.backend))}
+            | {"memory_bytes": sizes[model.id]}
             for model in settings.models
         ],
         "backends": [
@@ -173,8 +167,25 @@ def _memory_shared(backend: ResolvedBackend, managed: ManagedMemory | None) -> d
     }
 
 
-def _at_most(size: int | None, capacity: int | None) -> int | None:
-    return size if size is None or capacity is None else min(size, capacity)
+def _sizes(settings: Settings, managed: Mapping[str, ManagedMemory]) -> dict[str, int | None]:
+    """What each model is thought to take.
+
+    An estimate is no reason to refuse a model for ever, nor is a capacity that nobody wrote: servers use more, such as
+    the machine's memory beside that of a graphics card. So one that is too large is thought to take all there is beside
+    the pinned ones.
+    """
+    written = {backend.name: backend.memory_bytes for backend in settings.backends}
+    measured = {name: memory.capacity_bytes for name, memory in managed.items()}
+    pinned = [model for model in settings.models if model.pinned]
+    sizes = {}
+    for model in settings.models:
+        size, capacity = model.memory_bytes, written[model.backend] or measured.get(model.backend)
+        is_sure = written[model.backend] is not None and not model.is_memory_estimated
+        if size is not None and capacity is not None and not is_sure:
+            others = (other for other in pinned if other.backend == model.backend and other is not model)
+            size = min(size, max(0, capacity - sum(other.memory_bytes or 0 for other in others)))
+        sizes[model.id] = size
+    return sizes
 
 
 def _weights(settings: Settings) -> bytes | None:

@@ -95,6 +95,14 @@ class Conductor:
         """What became of the connections to each backend in use, and what they do now."""
         return self._lineups[-1].pool_stats() if self._lineups else []
 
+    def preload(self, model: str) -> None:
+        """Have a model (an id or an alias) loaded, as if a request waited for it; nothing is waited for.
+
+        Nothing happens where its backend's memory is not managed. Raises ``UnknownModel``, and ``NoModelAvailable``
+        where there can never be room for it.
+        """
+        self._waiters.apply(self.router.preload(self.router.resolve(model)))
+
     def watch(self) -> AsyncGenerator[AvailabilityChanged, None]:
         """The alerts in force, then each as it comes, until the conductor is closed.
 

@@ -307,10 +307,6 @@ def _resolve_model(
     location = _place_of_model(name, backend, written.location or "device")
     capabilities = _or(written.capabilities, implied_capabilities(written.strengths))
     tools = "tool_use" in written.strengths or "ToolUse" in capabilities
-    memory_bytes = written.memory_bytes
-    if is_estimated and memory_bytes and backend.memory_bytes:
-        # An estimate is no reason to refuse a model for ever: one that takes all there is, can be tried.
-        memory_bytes = min(memory_bytes, backend.memory_bytes)
     return ResolvedModel(
         id=written.id,
         backend=backend.name,
@@ -324,7 +320,7 @@ def _resolve_model(
         avg_tokens_per_sec=written.avg_tokens_per_sec,
         max_context=written.max_context,
         num_ctx=num_ctx,
-        memory_bytes=memory_bytes,
+        memory_bytes=written.memory_bytes,
         is_memory_estimated=is_estimated,
         pinned=written.pinned,
         max_concurrent=_or(written.max_concurrent, _slots(backend)),
