@@ -147,7 +147,7 @@ async def test_whoever_waits_for_a_load_is_told_and_for_how_long_it_took(files, 
     assert started == [A]
 
 
-async def test_m_memory_a_worker_killed_while_it_loads_is_loaded_once_more(files, started):
+async def test_a_worker_killed_while_it_loads_is_loaded_once_more(files, started):
     async with engine(config(files, 1.5)) as conductor:
         answer = asyncio.create_task(ask(conductor, A))
         await soon(lambda: bool(children()))
@@ -158,7 +158,7 @@ async def test_m_memory_a_worker_killed_while_it_loads_is_loaded_once_more(files
     assert started == [A, A]
 
 
-async def test_m_memory_a_worker_killed_while_it_serves_costs_that_answer_and_its_memory_is_free(files, started):
+async def test_a_worker_killed_while_it_serves_costs_that_answer_and_its_memory_is_free(files, started):
     async with engine(config(files, 1.5)) as conductor:
         stream = conductor.stream("hello", model=ENDLESS, options={"max_tokens": 3_000})
         while not isinstance(await anext(stream), TextDelta):
@@ -173,7 +173,7 @@ async def test_m_memory_a_worker_killed_while_it_serves_costs_that_answer_and_it
 
 
 @pytest.mark.parametrize("blow", [signal.SIGKILL, signal.SIGSTOP], ids=["killed", "stopped"])
-async def test_m_memory_a_worker_that_ends_or_hangs_while_it_is_evicted_holds_nobody_up(files, started, blow):
+async def test_a_worker_that_ends_or_hangs_while_it_is_evicted_holds_nobody_up(files, started, blow):
     async with engine(config(files, 1.5)) as conductor:
         await ask(conductor, A)
         (pid,) = children()
@@ -185,7 +185,7 @@ async def test_m_memory_a_worker_that_ends_or_hangs_while_it_is_evicted_holds_no
     assert started == [A, B]
 
 
-async def test_m_memory_what_never_fits_is_answered_by_another_with_notice(files, started, monkeypatch):
+async def test_what_never_fits_is_answered_by_another_with_notice(files, started, monkeypatch):
     start = LlamaChild.start.__func__  # type: ignore[attr-defined]
 
     async def short_of_memory(cls, path, options, load_s, origin):

@@ -111,7 +111,7 @@ async def test_while_it_is_loaded_it_is_seen_to_be(server) -> None:
         assert warm == {"a": ("warm", 6_000), "b": ("cold", 0)}
 
 
-async def test_m_memory_what_does_not_fit_is_answered_by_another_with_notice(server) -> None:
+async def test_what_does_not_fit_is_answered_by_another_with_notice(server) -> None:
     async with over(server) as conductor:
         server.fail("a", Fault.http(500, NO_ROOM), times=2)
         reply = await conductor.complete("hello", task="general")

@@ -50,6 +50,19 @@ async def test_what_does_not_fit_beside_it_makes_it_go() -> None:
     check_reports(box)
 
 
+async def test_l4_models_of_8_4_2_and_8_gb_in_16_are_never_above_it() -> None:
+    sizes = {"large": 8, "middle": 4, "small": 2, "other": 8}
+    async with Box(config_text(16, **sizes)) as box:
+        for model in [*sizes, "small", "large", "other"]:
+            await box.serve(model)
+            capacity, in_use = box.router.memory("box")
+            assert capacity is not None
+            assert in_use <= capacity
+            assert sum(sizes[name] for name in box.backend.there) * GB == in_use
+            assert model in box.backend.there
+    check_reports(box)
+
+
 async def test_a_load_goes_on_when_whoever_waited_has_left() -> None:
     async with Box(TWO) as box:
         box.backend.go.clear()
@@ -125,7 +138,7 @@ async def test_what_can_not_be_loaded_is_refused_and_counts_against_its_health(c
     check_reports(box)
 
 
-async def test_m_memory_out_of_memory_unloads_what_is_idle_and_is_tried_once_more() -> None:
+async def test_out_of_memory_unloads_what_is_idle_and_is_tried_once_more() -> None:
     async with Box(config_text(10, idle=2, large=6)) as box:
         await box.serve("idle")
         box.backend.fails = {"large": [too_large("large")]}
@@ -138,7 +151,7 @@ async def test_m_memory_out_of_memory_unloads_what_is_idle_and_is_tried_once_mor
     check_reports(box)
 
 
-async def test_m_memory_out_of_memory_twice_is_a_refusal_that_is_known_for_what_it_is() -> None:
+async def test_out_of_memory_twice_is_a_refusal_that_is_known_for_what_it_is() -> None:
     async with Box(config_text(10, large=6)) as box:
         for times in (1, 2):
             box.backend.fails = {"large": [too_large("large"), too_large("large")]}

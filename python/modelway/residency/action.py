@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Sequence
-from dataclasses import dataclass, field
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from modelway.errors import BackendError
@@ -40,18 +40,28 @@ class Unloaded:
 Outcome = Loaded | NotLoaded | Unloaded
 
 
-@dataclass(slots=True)
+@dataclass(eq=False, slots=True)
 class Action:
     """One that is under way: of which model on which backend, since when."""
 
     model: str
     backend: str
     is_load: bool
-    began: float = field(compare=False)
+    began: float
 
     def broken_off(self) -> Outcome:
         """What it has come to where it did not come to its end."""
         return NotLoaded() if self.is_load else Unloaded(is_sure=False)
+
+
+async def loaded(backend: Backend, call: LoadCall, now: Callable[[], float]) -> Loaded | NotLoaded:
+    """Load it, and see what it takes. ``now`` is a clock in seconds."""
+    began = now()
+    try:
+        await backend.load(call)
+    except BackendError as error:
+        return NotLoaded(error)
+    return Loaded((now() - began) * 1000, await in_memory(backend))
 
 
 async def unloaded(backend: Backend, call: LoadCall) -> Unloaded:

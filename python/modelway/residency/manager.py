@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Protocol
 
 from modelway.backends.base import LoadCall
 from modelway.errors import BackendError, UnknownBackend, UnknownModel
-from modelway.residency.action import Action, Loaded, NotLoaded, Outcome, Unloaded, in_memory, unloaded
+from modelway.residency.action import Action, Loaded, NotLoaded, Outcome, Unloaded, in_memory, loaded, unloaded
 from modelway.residency.capacity import managed_memory
 from modelway.residency.load_time import learned_load_s
 from modelway.residency.machine import Machine, read_machine
@@ -150,7 +150,8 @@ class GpuMemoryManager:
         if self._machine is None:
             self._machine = await asyncio.to_thread(self._read_machine)
         managed = managed_memory(settings, self._machine)
-        if managed != self._router.managed:
+        # It may have been closed while the machine was read.
+        if managed != self._router.managed and self._loop is not None:
             self._router.manage(managed)
 
     # What the router says.
@@ -188,15 +189,7 @@ class GpuMemoryManager:
             backend = backends.backend(model.backend)
             if not action.is_load:
                 return await unloaded(backend, call)
-            return await self._loaded(backend, call)
-
-    async def _loaded(self, backend: Backend, call: LoadCall) -> Outcome:
-        began = self._now()
-        try:
-            await backend.load(call)
-        except BackendError as error:
-            return NotLoaded(error)
-        return Loaded((self._now() - began) * 1000, await in_memory(backend))
+            return await loaded(backend, call, self._now)
 
     def _ended(self, action: Action, task: asyncio.Task[Outcome]) -> None:
         """The one report of an action."""
@@ -229,7 +222,12 @@ class GpuMemoryManager:
                 if running is not None:
                     self._compare(action.backend, running, action.began)
             case NotLoaded(error):
-                self._waiters.apply(router.model_not_loaded(model, memory_bytes=self._second_try(action, error)))
+                size = self._second_try(action, error)
+                self._waiters.apply(router.model_not_loaded(model, memory_bytes=size))
+                if size is None and error is not None:
+                    _log.warning("%s", error)
+                    # Alerts are the monitor's, which looks at circuits itself.
+                    router.record_outcome(model, RequestOutcome(False, kind=error.kind))
             case Unloaded(is_sure):
                 self._split.pop(model, None)
                 self._waiters.apply(router.model_unloaded(model))
@@ -246,10 +244,6 @@ class GpuMemoryManager:
                 _log.warning("%s; once more, when what is idle has made room", error)
                 return self._more_than_thought(action)
         self._tried_again.discard(model)
-        if error is not None:
-            _log.warning("%s", error)
-            # Alerts are the monitor's, which looks at circuits itself.
-            self._router.record_outcome(model, RequestOutcome(False, kind=error.kind))
         return None
 
     def _more_than_thought(self, action: Action) -> int:
