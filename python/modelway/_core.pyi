@@ -653,10 +653,12 @@ class CoreRouter:
         ``limits`` {"user": LIMITS, "all": LIMITS, "quota": [{"unit": "requests" or "tokens", "amount", "window_s"}]},
         with LIMITS = {"requests": RATE or None, "tokens": RATE or None}, RATE = {"amount", "window_s", "burst"};
         ``backends`` [{"name", "max_waiting", "limits", "retry_percent", "retry_reserve_per_s", and optional
-        "memory_bytes", "is_managed" (it loads and unloads at our word), "computes_alone" (one model at a time has running
-        requests), "max_wait_ms" (30,000)}]; ``prefer_warm`` (False): whether a model in memory passes one that is not;
+        "memory_bytes", "is_managed" (it loads and unloads at our word), "computes_alone" (one model at a time has
+        running requests), "max_wait_ms" (30,000)}]; ``prefer_warm`` (False): whether a model in memory passes one
+        that is not;
         ``budgets_ms`` {"quick", "standard", "deep"}, how soon a first token is wanted;
-        ``max_concurrent``, ``limits`` and ``is_pinned`` (it never leaves memory) of each of ``models``; ``max_users`` (10,000); ``shares`` [(user, weight)];
+        ``max_concurrent``, ``limits`` and ``is_pinned`` (it never leaves memory) of each of ``models``; ``max_users``
+        (10,000); ``shares`` [(user, weight)];
         ``window_ms`` (30,000), ``least_success_percent`` (80), ``samples_to_judge`` (20).
         """
     def select(self, request: str | RoutingRequest) -> RoutingDecision:
