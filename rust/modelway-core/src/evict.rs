@@ -3,7 +3,7 @@
 //! What evicting a model costs is the time to load it again times how often it is used; what it gives are
 //! its bytes. The cheapest set that gives enough is found by branch and bound, with the bound that fractions of models
 //! could be evicted. The search ends after [`NODES`] steps with the best set it has seen; the first one it sees is that
-//! of a greedy choice, so it is never worse than that. With a dozen idle models it always ends by itself.
+//! of a greedy choice, so it is never worse than that. With nine idle models it always ends by itself.
 
 use smallvec::SmallVec;
 
@@ -18,8 +18,8 @@ pub struct Victim<K> {
     pub cost: u64,
 }
 
-/// So many steps take some 10 us.
-const NODES: u32 = 4_096;
+/// So many steps take some 5 us.
+const NODES: u32 = 1_024;
 
 /// Models whose bytes together are at least `needed`, at the least cost; of sets that cost the same one of those that
 /// are smallest. `None`: all together are not enough. Nothing needed takes nobody.

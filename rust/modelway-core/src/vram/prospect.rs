@@ -7,7 +7,8 @@
 
 use smallvec::SmallVec;
 
-use super::{Claimed, Residency, State};
+use super::resident::State;
+use super::{Claimed, Residency};
 use crate::ewma::Millis;
 use crate::vram::ModelNumber;
 
