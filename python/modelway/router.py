@@ -12,7 +12,6 @@ from modelway._core import CoreRouter
 if TYPE_CHECKING:
     from modelway.config import Config
     from modelway.config.settings import ResolvedBackend, Settings
-    from modelway.residency import GpuMemoryManager
     from modelway.waiters import Waiters
 
 
@@ -47,7 +46,7 @@ class ModelRouter(CoreRouter):
     waiters: Waiters
     #: The backends whose memory is managed, and by whom; see :meth:`manage`.
     managed: Mapping[str, ManagedMemory]
-    memory_manager: GpuMemoryManager | None
+    memory_manager: object | None
 
     def __new__(cls, config: Config | None = None) -> ModelRouter:
         settings = _resolved(config)

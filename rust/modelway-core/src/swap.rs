@@ -25,7 +25,9 @@ use smallvec::SmallVec;
 
 use crate::evict::{Victim, cheapest};
 use crate::ewma::Millis;
-use crate::vram::ModelNumber;
+
+/// A model, as its owner numbers them.
+pub type ModelNumber = usize;
 
 /// How a device is shared.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

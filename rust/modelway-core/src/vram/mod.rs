@@ -19,6 +19,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use smallvec::SmallVec;
 
 use crate::ewma::Millis;
+pub use crate::swap::ModelNumber;
 use crate::swap::Policy;
 use learned::Learned;
 pub use plan::{Moves, Queue};
@@ -26,9 +27,6 @@ pub use prospect::Prospect;
 pub use resident::{Held, Stage};
 use resident::{Resident, State};
 use turn::Turn;
-
-/// A model, as its owner numbers them.
-pub type ModelNumber = usize;
 
 /// Models whose memory was given to another; nearly always none.
 pub type Evicted = SmallVec<[ModelNumber; 2]>;
