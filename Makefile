@@ -148,6 +148,7 @@ bench: $(STAMPS)/dev ## measurements, as ratios within one run
 	$(BIN)/python benches/connections.py
 	$(BIN)/python benches/availability.py
 	cargo bench --package modelway-core --locked --bench queue
+	cargo bench --package modelway-core --locked --bench memory
 
 # Other prompts would make other weights: the recipe refuses files that are not those it names.
 .PHONY: model-data

@@ -1,4 +1,5 @@
-"""What every test is held to: nothing of modelway blocks the event loop, and the first stage starts no engine.
+"""What every test is held to: nothing of modelway blocks the event loop, the first stage starts no engine, and how
+much memory the machine has does not matter.
 
 No engine: not in this process, not in a child, not in a child's child. In a run without e2e tests a module of
 the engine's name stands first on every process's path. It writes down who imports it, and the test that did
@@ -45,6 +46,17 @@ def _nobodys_settings(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None
     """The user's configuration folder is an empty one, for children too."""
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("XDG_CONFIG_HOME", str(tmp_path_factory.mktemp("config")))
+        yield
+
+
+@pytest.fixture(autouse=True, scope="session")
+def _any_machine() -> Iterator[None]:
+    """How much memory there is, nobody knows but who configures it; in this process, not in its children."""
+    from modelway.residency import manager
+    from modelway.residency.machine import Machine
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(manager, "read_machine", lambda: Machine(None, has_gpu=False))
         yield
 
 

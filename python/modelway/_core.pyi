@@ -1,6 +1,6 @@
 """The Rust core: decisions over a snapshot. Import these names from ``modelway`` instead."""
 
-from collections.abc import Awaitable, Coroutine, Generator, Iterable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Coroutine, Generator, Iterable, Mapping, Sequence
 from typing import Any, ClassVar, Protocol, Self, final
 
 import numpy as np
@@ -33,6 +33,7 @@ __all__ = [
     "Place",
     "Queued",
     "RequestOutcome",
+    "Resident",
     "RoutingDecision",
     "RoutingRequest",
     "SelectionReason",
@@ -209,7 +210,7 @@ class Locality:
 @final
 class SelectionReason:
     """Why this model: ``explicit_model``, ``explicit_task``, ``classified``, ``structure``, ``context``,
-    ``default``, ``unsure``, ``fallback``, ``capability``, ``context_length``, ``privacy``."""
+    ``default``, ``unsure``, ``fallback``, ``capability``, ``context_length``, ``warm``, ``privacy``."""
 
     ExplicitModel: ClassVar[SelectionReason]
     ExplicitTask: ClassVar[SelectionReason]
@@ -221,6 +222,7 @@ class SelectionReason:
     Fallback: ClassVar[SelectionReason]
     Capability: ClassVar[SelectionReason]
     ContextLength: ClassVar[SelectionReason]
+    Warm: ClassVar[SelectionReason]
     Privacy: ClassVar[SelectionReason]
 
     @property
@@ -512,7 +514,7 @@ class RoutingDecision:
     @property
     def rejected(self) -> tuple[tuple[str, str], ...]:
         """(model, reason) of every model that could not be chosen: ``external``, ``lan``, ``tools``,
-        ``images``, ``context_length``, ``unavailable``."""
+        ``images``, ``context_length``, ``unavailable``; or was passed over for one in memory: ``cold``."""
     @property
     def tie_break(self) -> str | None:
         """What decided among models that are equal otherwise: ``health`` (another has failed lately), ``budget`` (the
@@ -569,7 +571,11 @@ class Effects:
         """Tickets that waited for what can't be any more, each with the error for its owner."""
     @property
     def evicted(self) -> tuple[str, ...]:
-        """Models whose memory was given to others: they must be unloaded first."""
+        """Models to be unloaded now. On a managed backend report each by ``model_unloaded``."""
+    @property
+    def load(self) -> tuple[str, ...]:
+        """Models to be loaded now, on managed backends only. Report each by ``model_loaded`` or by
+        ``model_not_loaded``."""
     @property
     def alerts(self) -> tuple[Alert, ...]: ...
     def __bool__(self) -> bool: ...
@@ -607,7 +613,27 @@ class ModelLoad:
     def waiting(self) -> int: ...
     @property
     def wait_s(self) -> float | None:
-        """How long a newcomer would wait at the present pace; 0: not at all, None: nobody knows yet."""
+        """How long a newcomer would wait, for its turn at the present pace and for the model to be loaded; 0: not at
+        all, None: nobody knows yet."""
+    def __repr__(self) -> str: ...
+
+@final
+class Resident:
+    """A model that holds memory of its backend."""
+
+    @property
+    def model(self) -> str: ...
+    @property
+    def state(self) -> str:
+        """``ready``, ``loading`` or ``unloading``."""
+    @property
+    def memory_bytes(self) -> int: ...
+    @property
+    def running(self) -> int:
+        """How many requests use it."""
+    @property
+    def is_closed(self) -> bool:
+        """Whether it takes no new requests, as others wait for its memory or it is gone."""
     def __repr__(self) -> str: ...
 
 @disjoint_base
@@ -618,14 +644,21 @@ class CoreRouter:
     What a call caused for others is never lost: where it raises, the next call that returns ``Effects`` tells it.
     """
 
-    def __new__(cls, settings: Mapping[str, Any]) -> Self:
-        """Of plain values; what is absent among the following is not limited, or has the default that is given.
+    def __new__(cls, settings: Mapping[str, Any], clock: Callable[[], float] | None = None) -> Self:
+        """``clock`` gives monotonic seconds; None: the machine's own clock does.
+
+        The settings are plain values; what is absent among the following is not limited, or has the default that is
+        given.
 
         ``limits`` {"user": LIMITS, "all": LIMITS, "quota": [{"unit": "requests" or "tokens", "amount", "window_s"}]},
         with LIMITS = {"requests": RATE or None, "tokens": RATE or None}, RATE = {"amount", "window_s", "burst"};
-        ``backends`` [{"name", "memory_bytes", "max_waiting", "limits", "retry_percent", "retry_reserve_per_s"}];
+        ``backends`` [{"name", "max_waiting", "limits", "retry_percent", "retry_reserve_per_s", and optional
+        "memory_bytes", "is_managed" (it loads and unloads at our word), "computes_alone" (one model at a time has
+        running requests), "max_wait_ms" (30,000)}]; ``prefer_warm`` (False): whether a model in memory passes one
+        that is not;
         ``budgets_ms`` {"quick", "standard", "deep"}, how soon a first token is wanted;
-        ``max_concurrent`` and ``limits`` of each of ``models``; ``max_users`` (10,000); ``shares`` [(user, weight)];
+        ``max_concurrent``, ``limits`` and ``is_pinned`` (it never leaves memory) of each of ``models``; ``max_users``
+        (10,000); ``shares`` [(user, weight)];
         ``window_ms`` (30,000), ``least_success_percent`` (80), ``samples_to_judge`` (20).
         """
     def select(self, request: str | RoutingRequest) -> RoutingDecision:
@@ -682,8 +715,26 @@ class CoreRouter:
     def holds(self, ticket: int) -> bool:
         """Whether a ticket waits or runs."""
     def place(self, ticket: int) -> tuple[int, float | None] | None:
-        """Position and expected seconds of a ticket that waits; None: it does not."""
+        """Position and expected seconds of a ticket that waits, its model's load included; None: it does not."""
     def load(self, model: str) -> ModelLoad: ...
+    def model_loaded(self, model: str, *, memory_bytes: int | None = None, load_ms: float | None = None) -> Effects:
+        """A model serves from now on, loaded at our word or by somebody else; what it takes and how long loading it
+        took, where that is known. Raises ``UnknownModel``."""
+    def model_unloaded(self, model: str) -> Effects:
+        """A model was unloaded, or is seen not to be there."""
+    def model_not_loaded(self, model: str, *, memory_bytes: int | None = None) -> Effects:
+        """A model could not be loaded: who waits for it is refused with ``NoModelAvailable``.
+
+        With ``memory_bytes`` it is known that it takes so many, more than was thought: all that is idle is to be
+        unloaded, and then it is to be loaded once more; who waits for it is refused where its backend has less.
+        """
+    def preload(self, model: str) -> Effects:
+        """Have a model of a managed backend loaded as if somebody waited for it, until it is there. Raises
+        ``NoModelAvailable`` where it takes more memory than there can be."""
+    def residents(self, backend: str) -> list[Resident]:
+        """The models that hold memory of a backend. Raises ``UnknownBackend``."""
+    def memory(self, backend: str) -> tuple[int | None, int]:
+        """How many bytes a backend has for models (None: unknown) and how many of them are held."""
     def standing(self, user: str | None) -> dict[str, dict[str, int | float]]:
         """What is left of each limit in force of a user: ``requests``, ``tokens`` (rates), ``quota_requests``,
         ``quota_tokens``, each with ``limit``, ``remaining`` and ``reset_s``, when all of it is there again."""

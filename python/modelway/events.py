@@ -16,6 +16,13 @@ if TYPE_CHECKING:
 PLACES = {"device": "on this device", "lan": "on your network", "external": "at a provider"}
 
 
+def _about(eta_s: float | None) -> str:
+    if eta_s is None:
+        return ""
+    seconds = max(1, round(eta_s))
+    return ", about a second" if seconds == 1 else f", about {seconds} seconds"
+
+
 @dataclass(frozen=True, slots=True)
 class Usage:
     """Token counts as the backend reported them; None where it did not."""
@@ -65,21 +72,20 @@ class Queued:
     def announce(self) -> str:
         if self.position == 0:
             return ""  # the answer follows
-        seconds = None if self.eta_s is None else max(1, round(self.eta_s))
-        about = {None: "", 1: ", about a second"}.get(seconds, f", about {seconds} seconds")
         place = "next in line" if self.position == 1 else f"number {self.position} in line"
-        return f"The request waits for {self.model}: {place}{about}."
+        return f"The request waits for {self.model}: {place}{_about(self.eta_s)}."
 
 
 @dataclass(frozen=True, slots=True)
 class ModelLoading:
-    """The model is not in memory yet and is being loaded."""
+    """The model is not in memory yet and is being loaded; ``eta_s``: in so many seconds it is there, None: unknown."""
 
     model: str
     backend: str
+    eta_s: float | None = None
 
     def announce(self) -> str:
-        return f"{self.model} is being loaded."
+        return f"{self.model} is being loaded{_about(self.eta_s)}."
 
 
 @dataclass(frozen=True, slots=True)

@@ -28,6 +28,7 @@ _REJECTIONS = {
     "images": "it reads no images, and the request carries some",
     "context_length": "the request is longer than its context",
     "unavailable": "it failed lately and is left alone for a while",
+    "cold": "it would have to be loaded first, and the configuration prefers what is in memory",
 }
 
 _HELD = {
@@ -74,6 +75,7 @@ _PASSED_OVER = {
     "fallback": "the first choice failed lately and is left alone for a while",
     "capability": "the first choice can't do what the request needs",
     "context_length": "the request is longer than the context of the first choice",
+    "warm": "the first choice would have to be loaded first",
     "privacy": "the first choice is not on this machine, and nothing leaves it without consent",
 }
 

@@ -2,15 +2,31 @@
 
 from __future__ import annotations
 
-from dataclasses import asdict
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass
+from types import MappingProxyType
 from typing import TYPE_CHECKING, Any
 
 from modelway._core import CoreRouter
 
 if TYPE_CHECKING:
     from modelway.config import Config
-    from modelway.config.settings import Settings
+    from modelway.config.settings import ResolvedBackend, Settings
     from modelway.waiters import Waiters
+
+
+@dataclass(frozen=True, slots=True)
+class ManagedMemory:
+    """What the models of one backend share, where somebody loads and unloads them at the router's word.
+
+    ``computes_alone``: only one of them computes at a time.
+    """
+
+    capacity_bytes: int
+    computes_alone: bool
+
+
+_NOTHING: Mapping[str, ManagedMemory] = MappingProxyType({})
 
 
 class ModelRouter(CoreRouter):
@@ -28,11 +44,16 @@ class ModelRouter(CoreRouter):
     settings: Settings
     #: Whoever waits for this router's admission; the first conductor makes it, and all that share the router share it.
     waiters: Waiters
+    #: The backends whose memory is managed, and by whom; see :meth:`manage`.
+    managed: Mapping[str, ManagedMemory]
+    memory_manager: object | None
 
     def __new__(cls, config: Config | None = None) -> ModelRouter:
         settings = _resolved(config)
         router = super().__new__(cls, for_core(settings))
         router.settings = settings
+        router.managed = _NOTHING
+        router.memory_manager = None
         return router
 
     def replace_config(self, config: Config) -> None:
@@ -42,10 +63,22 @@ class ModelRouter(CoreRouter):
         changed.
         """
         settings = _resolved(config)
-        self.replace_table(for_core(settings))
+        self.replace_table(for_core(settings, self.managed))
         self.settings = settings
+        self._let_go_on()
+
+    def manage(self, memory: Mapping[str, ManagedMemory]) -> None:
+        """From now on the caller loads and unloads the models of these backends (by name) as ``Effects`` say, and
+        reports it, also under configurations to come. What is configured of a backend's memory stands before it.
+        """
+        self.replace_table(for_core(self.settings, memory))
+        self.managed = MappingProxyType(dict(memory))
+        self._let_go_on()
+
+    def _let_go_on(self) -> None:
+        """Those whom the new settings let go on."""
         if "waiters" in vars(self):
-            self.waiters.tick()  # what the new limits let go on
+            self.waiters.tick()
 
     def limits_in_force(self) -> list[dict[str, Any]]:
         """Each limit in force: those that the core keeps, and the connections of each backend.
@@ -68,22 +101,26 @@ def _resolved(config: Config | None) -> Settings:
     return resolve(load_config() if config is None else config)
 
 
-def for_core(settings: Settings) -> dict[str, Any]:
+def for_core(settings: Settings, managed: Mapping[str, ManagedMemory] = _NOTHING) -> dict[str, Any]:
     """Plain values, one dict a model and a backend: what the binding reads."""
     fields = (
         "id", "backend", "aliases", "strengths", "weaknesses", "capabilities", "avg_ttft_ms", "avg_tokens_per_sec",
-        "max_context", "memory_bytes", "max_concurrent", "supports_streaming", "supports_tools", "cost_tier",
+        "max_context", "max_concurrent", "supports_streaming", "supports_tools", "cost_tier",
         "license_tier", "location",
     )  # fmt: skip
+    sizes = _sizes(settings, managed)
     return {
         "models": [
-            {field: _plain(getattr(model, field)) for field in fields} | {"limits": asdict(model.limits)}
+            {field: _plain(getattr(model, field)) for field in fields}
+            | {"limits": asdict(model.limits), "is_pinned": model.pinned}
+            | {"memory_bytes": sizes[model.id]}
             for model in settings.models
         ],
         "backends": [
             {
                 "name": backend.name,
-                "memory_bytes": None,
+                **_memory_shared(backend, managed.get(backend.name)),
+                "max_wait_ms": round(settings.memory.max_wait_s * 1000),
                 "max_waiting": settings.fairness.max_waiting,
                 "limits": asdict(backend.limits),
                 "retry_percent": settings.health.retry_percent,
@@ -96,6 +133,7 @@ def for_core(settings: Settings) -> dict[str, Any]:
             "user": asdict(settings.user_limits),
             "quota": [asdict(quota) for quota in settings.quotas],
         },
+        "prefer_warm": settings.prefer_warm,
         "max_users": settings.fairness.max_users,
         "shares": list((settings.fairness.shares or {}).items()),
         "defaults": list(settings.defaults.items()),
@@ -116,6 +154,37 @@ def for_core(settings: Settings) -> dict[str, Any]:
         "least_success_percent": settings.health.least_success_percent,
         "samples_to_judge": settings.health.samples_to_judge,
     }
+
+
+def _memory_shared(backend: ResolvedBackend, managed: ManagedMemory | None) -> dict[str, Any]:
+    if managed is None:
+        return {"memory_bytes": backend.memory_bytes}
+    return {
+        "memory_bytes": backend.memory_bytes or managed.capacity_bytes,
+        "is_managed": True,
+        "computes_alone": managed.computes_alone,
+    }
+
+
+def _sizes(settings: Settings, managed: Mapping[str, ManagedMemory]) -> dict[str, int | None]:
+    """What each model is thought to take.
+
+    An estimate is no reason to refuse a model for ever, nor is a capacity that nobody wrote: servers use more, such as
+    the machine's memory beside that of a graphics card. So one that is too large is thought to take all there is beside
+    the pinned ones.
+    """
+    written = {backend.name: backend.memory_bytes for backend in settings.backends}
+    measured = {name: memory.capacity_bytes for name, memory in managed.items()}
+    pinned = [model for model in settings.models if model.pinned]
+    sizes = {}
+    for model in settings.models:
+        size, capacity = model.memory_bytes, written[model.backend] or measured.get(model.backend)
+        is_sure = written[model.backend] is not None and not model.is_memory_estimated
+        if size is not None and capacity is not None and not is_sure:
+            others = (other for other in pinned if other.backend == model.backend and other is not model)
+            size = min(size, max(0, capacity - sum(other.memory_bytes or 0 for other in others)))
+        sizes[model.id] = size
+    return sizes
 
 
 def _weights(settings: Settings) -> bytes | None:

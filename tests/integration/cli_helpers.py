@@ -24,6 +24,9 @@ def write_config(folder: Path, url: str) -> Path:
     """A configuration of three models on one Ollama server."""
     file = folder / "models.toml"
     file.write_text(f"""
+        [memory]  # a server that is held is to hold the answer, not the load before it
+        manage = false
+
         [[backends]]
         name = "ollama"
         kind = "ollama"

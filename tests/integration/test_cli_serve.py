@@ -31,8 +31,13 @@ def test_serve_says_where_it_listens_and_ends_with_zero(tmp_path, monkeypatch, a
     assert (process.returncode, out, err) == (0, "", "")
 
 
+#: What the models of the first backend share.
+ROOM = "memory_bytes = 9_000_000_000\n[[models]]"
+
+
 def test_models_knows_health_and_load_while_a_gateway_runs(tmp_path, monkeypatch) -> None:
     config = write_config(tmp_path, NOWHERE)
+    config.write_text(config.read_text().replace("manage = false", "").replace("[[models]]", ROOM, 1))
     monkeypatch.setenv("MODELWAY_HOST", "127.0.0.1:0")
     process = start("serve", "--config", config)
     monkeypatch.setenv("MODELWAY_HOST", process.stdout.readline().rpartition("/")[2].strip())
@@ -45,8 +50,9 @@ def test_models_knows_health_and_load_while_a_gateway_runs(tmp_path, monkeypatch
         process.send_signal(signal.SIGTERM)
         process.communicate(timeout=4)
     heading, *rows = shown.stdout.splitlines()
-    assert heading.split()[-3:] == ["HEALTH", "RUNNING", "WAITING"]
-    assert [row.split()[-3:] for row in rows] == [["available", "0", "0"]] * 3
+    assert heading.split()[-6:] == ["HEALTH", "RUNNING", "WAITING", "WARM", "IN", "MEMORY"]
+    assert [row.split()[-6:] for row in rows] == [["available", "0", "0", "cold", "0.0", "MB"]] * 3
+    assert listed["tiny-code"]["running"]["warmth"] == "cold"
     assert (listed["tiny-code"]["running"]["state"], listed["tiny-code"]["running"]["waiting"]) == ("closed", 0)
     assert other.stdout.splitlines()[-1].endswith("not served"), "the gateway has read an older file"
 

@@ -76,6 +76,7 @@ async def test_nothing_configured_finds_the_server_at_ollama_host(
         "supports_tools": True,
         "license": "apache-2.0",
         "size_bytes": 4_000_000_000,
+        "memory_bytes": 4_400_000_000,
         "family": "qwen2",
         "parameters": "1.5B",
         "quantization": "Q8_0",
@@ -188,11 +189,13 @@ def test_facts_left_out_are_filled_in() -> None:
             "max_context": 8192,
             "license": "mit",
             "size_bytes": 4_000,
+            "memory_bytes": 4_400,
         }
     ]
     sources = completed.describe()["sources"]
     assert sources["models[0].strengths"] == "file"
     assert sources["models[0].max_context"] == "discovered"
+    assert sources["models[0].memory_bytes"] == "estimated"
     assert sources["models[0].cost_tier"] == "default"
 
 
@@ -200,7 +203,7 @@ def test_nothing_declared_is_overridden() -> None:
     text = (
         '[[models]]\nid = "m"\nstrengths = []\ncapabilities = ["TextGeneration"]\nmax_context = 1\n'
         'supports_tools = true\nlicense = "mine"\nlocation = "lan"\n'
-        'size_bytes = 1\nparameters = "many"\nquantization = "none"\nfamily = "own"\n'
+        'size_bytes = 1\nmemory_bytes = 1\nparameters = "many"\nquantization = "none"\nfamily = "own"\n'
     )
     config = Config.from_toml(text)
     served = ServedModel("m", OLLAMA | {"vision"}, 8192, 4_000, "MIT License", None, "Q4_0", "7B", "llama")

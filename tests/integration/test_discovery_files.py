@@ -46,7 +46,10 @@ async def test_the_files_of_a_folder_are_models(base: Path) -> None:
     assert set(models) == {"tiny-tools", "tiny-code"}
     tools = models["tiny-tools"].model_dump(exclude_unset=True)
     path = base / "models" / "specialists" / "tiny-tools.gguf"
-    assert tools.pop("size_bytes") == path.stat().st_size
+    size = path.stat().st_size
+    # A process; one layer, one head of 32 numbers for keys and for values, two bytes each; 4,096 tokens.
+    assert tools.pop("memory_bytes") == 40_000_000 + size * 11 // 10 + 2 * (32 + 32) * 4096
+    assert tools.pop("size_bytes") == size
     assert tools == {
         "id": "tiny-tools",
         "backend": "files",

@@ -7,11 +7,12 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from modelway.backends.base import ChatCall
-from modelway.conductor.deadlines import learned_load_s, request_deadlines
+from modelway.conductor.deadlines import request_deadlines
 from modelway.conductor.failures import Failure
 from modelway.conductor.retries import LONGEST_WAIT_S, Again, again, may_pass
 from modelway.conductor.seam import SoFar, can_go_on, continued
 from modelway.errors import BackendError, NoModelAvailable, QueueFull, RateLimited
+from modelway.residency.load_time import learned_load_s
 
 PASSING = ["connect", "reset", "server_error", "malformed", "empty", "interrupted", "busy", "rate_limited"]
 LASTING = ["timeout", "missing", "rejected", "unauthorized"]

@@ -24,7 +24,7 @@ def problems(text: str) -> dict[str, str]:
 # (text, path of the one problem, what its message holds)
 WRONG = [
     ('[routing]\ncode_keyword = ["x"]', "routing.code_keyword", 'unknown key; did you mean "code_keywords"?'),
-    ("[memory]\nx = 1", "memory", "unknown key; known here: defaults, routing,"),
+    ("[remembering]\nx = 1", "remembering", "unknown key; known here: defaults, routing,"),
     ("[limits]\nrequest_per_minute = 1", "limits.request_per_minute", 'did you mean "requests_per_minute"?'),
     ("[limits]\nrequests_per_minute = 0", "limits.requests_per_minute", "0 can't stand here"),
     ("[limits]\nrequest_burst = 5", "limits.request_burst", "5 is a part of requests_per_minute, which is absent"),
@@ -39,7 +39,10 @@ WRONG = [
     ("[health]\nsamples_to_judge = 0", "health.samples_to_judge", "0 can't stand here"),
     ("[privacy]\nallow_lan = true", "privacy.allow_lan", "unknown key"),
     ('[[privacy.consents]]\ndestination = "x"', "privacy.consents", "unknown key"),
-    ('[[models]]\nid = "m"\npinned = true', "models[0].pinned", "unknown key"),
+    ('[[models]]\nid = "m"\npinnned = true', "models[0].pinnned", 'did you mean "pinned"?'),
+    ('[[models]]\nid = "m"\npinned = 1', "models[0].pinned", "1"),
+    ("[memory]\nmax_wait_s = 0", "memory.max_wait_s", "0"),
+    ("[memory]\nmanaged = true", "memory.managed", 'did you mean "manage"?'),
     ('[[models]]\nid = "m"\nmax_concurrent = 0', "models[0].max_concurrent", "0 can't stand here"),
     (
         '[[models]]\nid = "m"\nlimits = { token_burst = 1 }',
@@ -47,7 +50,7 @@ WRONG = [
         "1 is a part of tokens_per_minute",
     ),
     ('[[backends]]\nname = "b"\nkind = "ollama"\nlimits = []', "backends[0].limits", "a list can't stand here"),
-    ('[[backends]]\nname = "b"\nkind = "ollama"\nmemory_bytes = 1', "backends[0].memory_bytes", "unknown key"),
+    ('[[backends]]\nname = "b"\nkind = "ollama"\nmemory_bytes = 0', "backends[0].memory_bytes", "0"),
     ('[[models]]\nid = "m"\n"we ird" = 1', 'models[0]."we ird"', "unknown key"),
     ('[defaults]\ncod = "m"', "defaults.cod", 'did you mean "code"?'),
     ('[defaults]\ncode = "m"\nCodeGeneration = "n"', "defaults", '"code" and "CodeGeneration" are the same task'),

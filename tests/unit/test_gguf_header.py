@@ -58,6 +58,8 @@ def as_the_package_reads(path: Path) -> GgufHeader:
         return None if found is None else found.contents()
 
     architecture = field("general.architecture")
+    # The tiny models have one layer, one head of keys and values, and no lengths of their own.
+    head_length = field(f"{architecture}.embedding_length") // field(f"{architecture}.attention.head_count")
     file_type = field("general.file_type")
     return GgufHeader(
         architecture=architecture,
@@ -70,6 +72,7 @@ def as_the_package_reads(path: Path) -> GgufHeader:
         parameter_count=sum(int(found.n_elements) for found in reader.tensors),
         parts=field("split.count") or 1,
         pooling_type=field(f"{architecture}.pooling_type"),
+        kv_bytes_per_token=2 * 1 * 1 * (head_length + head_length),
         chat_template=field("tokenizer.chat_template") or "",
     )
 
@@ -97,6 +100,8 @@ def test_a_real_model() -> None:
         license="apache-2.0",
         size_label="135M",
         parameter_count=134_515_008,
+        # 30 layers, 3 heads of 64 numbers each for keys and for values.
+        kv_bytes_per_token=2 * 30 * 3 * (64 + 64),
     )
 
 

@@ -41,6 +41,7 @@ def test_all_facts_of_a_file(tmp_path: Path) -> None:
         quantization="Q4_K_M",
         parameters="1.5B",
         family="qwen2",
+        loaded_context=CONTEXT,
         path=tmp_path / "m.gguf",
     )
 
@@ -153,7 +154,9 @@ def test_declared_files_are_told_by_our_ids_and_not_again_from_the_folder(tmp_pa
     assert set(models) == {"mine", "odd", "b"}
     assert models["mine"].quantization == "Q4_K_M"
     # The engine may know more than we do: the file is there, and the rest is unknown.
-    assert models["odd"] == ServedModel("odd", max_context=CONTEXT, size_bytes=7, path=paths["c"])
+    assert models["odd"] == ServedModel(
+        "odd", max_context=CONTEXT, loaded_context=CONTEXT, size_bytes=7, path=paths["c"]
+    )
 
 
 def test_a_file_called_like_another_model_keeps_its_ending(tmp_path: Path) -> None:

@@ -12,7 +12,7 @@ import pytest
 from mock_client import LONG, REPLY, TOOLS, USER, ask, chat, read, records
 
 from modelway.backends.mock import MockModelConfig
-from modelway.backends.mock.residency import keep_alive_seconds
+from modelway.backends.mock.keep_alive import keep_alive_seconds
 
 http, server = mock_client.http, mock_client.server
 

@@ -217,6 +217,8 @@ def test_console(place: Place, block: Block) -> None:
     if model:
         place.server.call(lambda: place.server.server.unavailable_models.add(model))
     try:
+        if model:
+            place.shell(first.removeprefix("$ "))  # the model that follows has to be loaded, and says so
         done = place.shell(first.removeprefix("$ "))
     finally:
         if model:

@@ -20,6 +20,7 @@ __all__ = [
     "Backend",
     "ChatCall",
     "Deadlines",
+    "LoadCall",
     "RunningModel",
     "ServedModel",
     "parameters_label",
@@ -59,12 +60,24 @@ class ChatCall:
 
 
 @dataclass(frozen=True, slots=True)
+class LoadCall:
+    """One model to be brought into memory, or out of it; the fields are those of :class:`ChatCall`."""
+
+    model: str
+    model_id: str
+    num_ctx: int | None = None
+    load_s: float | None = None
+
+
+@dataclass(frozen=True, slots=True)
 class ServedModel:
     """What a server says of one of its models; None or empty where it does not say.
 
     ``capabilities`` are Ollama's words (completion, tools, vision, thinking, embedding). ``size_bytes`` is the size
     of its files, ``quantization`` what most weights are stored in (Q4_K_M), ``parameters`` how many there are (7.6B),
-    ``family`` the architecture (llama, qwen2). ``path`` is the file of a model that modelway runs itself.
+    ``family`` the architecture (llama, qwen2). ``kv_bytes_per_token`` is the memory that each token of its context
+    takes, ``loaded_context`` the tokens that it is loaded for, in all requests at once, where nothing else is asked
+    for. ``path`` is the file of a model that modelway runs itself.
     """
 
     name: str
@@ -76,6 +89,8 @@ class ServedModel:
     quantization: str | None = None
     parameters: str | None = None
     family: str | None = None
+    kv_bytes_per_token: int | None = None
+    loaded_context: int | None = None
     path: Path | None = None
 
 
@@ -117,6 +132,20 @@ class Backend(Protocol):
 
     async def running(self) -> list[RunningModel]:
         """What it has in memory, by one such request; empty where its protocol can't tell."""
+        ...
+
+    async def load(self, call: LoadCall) -> None:
+        """Bring a model into memory; returns when it can serve. One that is there stays as it is.
+
+        Raises :class:`modelway.errors.BackendError`; then it is not there, and nothing goes on.
+        """
+        ...
+
+    async def unload(self, call: LoadCall) -> None:
+        """Take a model out of memory; returns when its memory is free. Nothing happens where it is not there.
+
+        Raises :class:`modelway.errors.BackendError`, of kind ``busy`` where a request uses it.
+        """
         ...
 
     async def probe(self) -> None:

@@ -19,14 +19,14 @@ if TYPE_CHECKING:
 def makings(settings: ResolvedBackend, models: Sequence[ResolvedModel]) -> object:
     """What :func:`make_backend` reads: where it is equal, one backend serves both.
 
-    Limits are kept by the router. Only a backend that serves its models itself is made of them, too.
+    Limits and memory are kept by the router. Only a backend that serves its models itself is made of them, too.
     """
     own: object = None
     if settings.kind == "llama_cpp":
         own = _files(models)
     elif settings.kind == "mock":
         own = tuple(models)
-    return replace(settings, limits=NO_LIMITS), own
+    return replace(settings, limits=NO_LIMITS, memory_bytes=None), own
 
 
 def make_backend(

@@ -23,7 +23,7 @@ _HEADINGS = (
     "TOOLS",
 )  # fmt: skip
 #: What only a gateway that runs can tell.
-_HEADINGS_RUNNING = ("HEALTH", "RUNNING", "WAITING")
+_HEADINGS_RUNNING = ("HEALTH", "RUNNING", "WAITING", "WARM", "IN MEMORY")
 
 
 @click.command()
@@ -32,7 +32,8 @@ _HEADINGS_RUNNING = ("HEALTH", "RUNNING", "WAITING")
 def models(common: Common) -> None:
     """List every model and what is known of it.
 
-    Its health, and how many requests run and wait, stand there while a gateway (modelway serve) runs.
+    Its health, how many requests run and wait, and what it has in memory, stand there while a gateway (modelway serve)
+    runs.
     """
     import asyncio
 
@@ -75,9 +76,10 @@ def document(model: ResolvedModel, running: Mapping[str, Any] | None, is_guessed
 
 def _row_running(running: Mapping[str, Any] | None) -> tuple[str, ...]:
     if running is None:  # the gateway serves another configuration
-        return ("not served", "", "")
+        return ("not served", "", "", "", "")
     health = "available" if running["available"] else running["held"] or running["state"]
-    return (health, str(running["running"]), str(running["waiting"]))
+    counts = (str(running["running"]), str(running["waiting"]))
+    return (health, *counts, running["warmth"] or "unknown", _bytes(running["held_bytes"]))
 
 
 def _row(model: ResolvedModel, is_guessed: bool) -> tuple[str, ...]:

@@ -1,4 +1,4 @@
-"""A request's own deadlines, in the loop's time, and how long its model may load.
+"""A request's own deadlines, in the loop's time.
 
 Connect, load, first token and the time between tokens bound one attempt and are kept by its backend. These bound the
 request over all waits, attempts and pauses.
@@ -7,12 +7,6 @@ request over all waits, attempts and pauses.
 from __future__ import annotations
 
 from dataclasses import dataclass
-
-#: A load that takes so many times the model's average is taken for stuck.
-_LOAD_AVERAGES = 4.0
-#: The learned deadline stays between a fourth of the configured one and its fivefold: an average of few loads, or of
-#: loads from a warm page cache, must not turn the next slow one into a failure.
-_LEAST_SHARE, _MOST_SHARE = 0.25, 5.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,11 +33,3 @@ def request_deadlines(now: float, deadline_ms: float | None, total_ms: int | Non
     if deadline_ms is not None and (total_ms is None or deadline_ms < total_ms):
         first_token = Deadline(now + deadline_ms / 1000, f"the deadline of {deadline_ms:g} ms")
     return RequestDeadlines(first_token, total)
-
-
-def learned_load_s(average_ms: float | None, configured_ms: int) -> float | None:
-    """Seconds for a model that has loaded before, on average in ``average_ms``; None: as configured."""
-    if average_ms is None:
-        return None
-    longest_ms = min(max(_LOAD_AVERAGES * average_ms, _LEAST_SHARE * configured_ms), _MOST_SHARE * configured_ms)
-    return longest_ms / 1000

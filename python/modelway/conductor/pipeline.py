@@ -26,6 +26,7 @@ from modelway.config import Config, load_config
 from modelway.errors import ModelwayError, StreamInterrupted
 from modelway.events import AvailabilityChanged, ConductorMessage, Failed
 from modelway.monitor import Monitor
+from modelway.residency import GpuMemoryManager
 from modelway.router import ModelRouter
 from modelway.types import RoutingRequest, TaskClass
 from modelway.waiters import Waiters
@@ -43,8 +44,8 @@ class Conductor:
     ``config`` None is the one that ``load_config`` finds; ``async with`` completes it with what the backends on
     this device say they have, within half a second, and keeps it so. With ``router`` the conductor works on that
     router as it is, which others may share, and ``config`` is not read. ``aclose()`` ends child processes and
-    connections. ``history`` holds what became of the last 1,000 requests. ``monitor`` looks after the backends
-    between ``async with`` and ``aclose()``.
+    connections. ``history`` holds what became of the last 1,000 requests. Between ``async with`` and ``aclose()``
+    ``monitor`` looks after the backends, and ``memory`` loads and unloads their models.
     """
 
     def __init__(self, config: Config | None = None, *, router: ModelRouter | None = None) -> None:
@@ -57,7 +58,8 @@ class Conductor:
         self._waiters: Waiters = vars(router).setdefault("waiters", Waiters(router))
         self.history: deque[RequestRecord] = deque(maxlen=HISTORY_LENGTH)
         self._lineups: list[Lineup] = []  # the last one is in force; those before it are still in use
-        self.monitor = Monitor(router, self._waiters, self._lineup_in_force, self._own_config)
+        self.memory = GpuMemoryManager(router, self._waiters, self._lineup_in_force)
+        self.monitor = Monitor(router, self._waiters, self._lineup_in_force, self._own_config, look=self.memory.look)
         self._closed = False
         self._chance = random.random
         #: Streams under way. A caller's that is garbage in a circle is closed from its outermost part inwards; the
@@ -72,6 +74,7 @@ class Conductor:
     async def __aenter__(self) -> Self:
         try:
             await self.monitor.start()
+            await self.memory.start()
         except BaseException:
             await self.aclose()
             raise
@@ -84,12 +87,21 @@ class Conductor:
         """Break off what still runs, close connections, end child processes; idempotent."""
         self._closed = True
         await self.monitor.aclose()
+        await self.memory.aclose()
         for lineup in self._lineups:
             await lineup.aclose()
 
     def pool_stats(self) -> list[PoolStats]:
         """What became of the connections to each backend in use, and what they do now."""
         return self._lineups[-1].pool_stats() if self._lineups else []
+
+    def preload(self, model: str) -> None:
+        """Have a model (an id or an alias) loaded, as if a request waited for it; nothing is waited for.
+
+        Nothing happens where its backend's memory is not managed. Raises ``UnknownModel``, and ``NoModelAvailable``
+        where there can never be room for it.
+        """
+        self._waiters.apply(self.router.preload(self.router.resolve(model)))
 
     def watch(self) -> AsyncGenerator[AvailabilityChanged, None]:
         """The alerts in force, then each as it comes, until the conductor is closed.
@@ -166,6 +178,7 @@ class Conductor:
                     run,
                     self.router,
                     self._waiters,
+                    self.memory,
                     lineup,
                     refuse_if_closed=self._refuse_if_closed,
                     chance=self._chance,

@@ -12,7 +12,6 @@ from contextlib import aclosing
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
-from modelway.conductor.deadlines import learned_load_s
 from modelway.conductor.failures import Failure, break_clause, clause, moves_on
 from modelway.conductor.retries import MOST_ATTEMPTS, Again, again
 from modelway.conductor.seam import can_go_on, continued
@@ -28,6 +27,7 @@ from modelway.errors import (
 )
 from modelway.events import BackendEvent, ConductorMessage, Degraded, FallingBack, ModelSelected
 from modelway.explain import rejection_sentence
+from modelway.residency.load_time import learned_load_s
 from modelway.types import RoutingDecision, RoutingRequest, SelectionReason
 
 if TYPE_CHECKING:
@@ -35,6 +35,7 @@ if TYPE_CHECKING:
     from modelway.conductor.lineup import Lineup
     from modelway.conductor.run import Run
     from modelway.config.settings import ResolvedModel
+    from modelway.residency import GpuMemoryManager
     from modelway.router import ModelRouter
     from modelway.waiters import Waiters
 
@@ -53,6 +54,7 @@ class Serving:
         run: Run,
         router: ModelRouter,
         waiters: Waiters,
+        memory: GpuMemoryManager,
         lineup: Lineup,
         *,
         refuse_if_closed: Callable[[], None],
@@ -61,10 +63,12 @@ class Serving:
         self._run = run
         self._router = router
         self._waiters = waiters
+        self._memory = memory
         self._lineup = lineup
         self._refuse_if_closed = refuse_if_closed
         self._chance = chance
         self._retries = 0
+        self._too_large: str | None = None  # a candidate that did not fit into memory
         self._broken: StreamInterrupted | None = None  # what the answer has come to, unless another model goes on
 
     async def events(self) -> AsyncGenerator[ConductorMessage, None]:
@@ -109,7 +113,7 @@ class Serving:
         model = self._lineup.model(candidate)
         call = self._call(model)
         backend = self._lineup.backend(model.backend)
-        with Turn(self._waiters, model, run.trace, run.claim, run.so_far) as turn:
+        with Turn(self._waiters, self._memory, model, run.trace, claim=run.claim, so_far=run.so_far) as turn:
             async with aclosing(turn.wait()) as places:
                 async for place in places:
                     yield place
@@ -128,6 +132,8 @@ class Serving:
                             # Told by the model that serves, not by those that failed.
                             if ignored := backend.unsupported_options(call):
                                 yield Degraded("options", f"{candidate} can't honour {', '.join(ignored)}.")
+                            for degraded in self._short_of_memory(candidate):
+                                yield degraded
                             if turn.warm_ttft_ms > budget_ms:
                                 yield Degraded("slow", _slow_sentence(candidate, turn.warm_ttft_ms, budget_ms))
                         yield event
@@ -168,7 +174,19 @@ class Serving:
         if self._broken is None and not moves_on(error):
             raise error
         self._run.failures.add(candidate, error)
+        if isinstance(error, NoModelAvailable) and self._memory.did_not_fit(candidate):
+            self._too_large = candidate
         return clause(error)
+
+    def _short_of_memory(self, candidate: str) -> Iterator[Degraded]:
+        """What the one that answers lacks, or another did."""
+        if self._too_large is not None:
+            detail = f"{candidate} answers instead of {self._too_large}, which does not fit into memory."
+            yield Degraded("memory", detail)
+        if (split := self._memory.split(candidate)) is not None:
+            size, on_card = (f"{count / 1e9:.1f} GB" for count in split)
+            detail = f"{candidate} runs in part on the processor: {on_card} of its {size} are in graphics memory."
+            yield Degraded("cpu_offload", detail)
 
     def _next(self, decision: RoutingDecision, following: Iterator[str]) -> Again:
         """Who is asked next, and after what pause. Raises what the request comes to where nobody is left."""

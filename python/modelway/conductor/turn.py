@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from modelway.conductor.seam import SoFar
     from modelway.config.settings import ResolvedModel
     from modelway.events import BackendEvent, ConductorMessage
+    from modelway.residency import GpuMemoryManager
     from modelway.waiters import Waiters
 
 #: The core takes no larger count; a caller or a server may claim any.
@@ -49,14 +50,25 @@ class Turn:
     where a limit keeps the request out. What is handed on of the answer is added to ``so_far``.
     """
 
-    def __init__(self, waiters: Waiters, model: ResolvedModel, trace: Trace, claim: Claim, so_far: SoFar) -> None:
+    def __init__(
+        self,
+        waiters: Waiters,
+        memory: GpuMemoryManager,
+        model: ResolvedModel,
+        trace: Trace,
+        *,
+        claim: Claim,
+        so_far: SoFar,
+    ) -> None:
         self.model = model
         self._waiters = waiters
+        self._memory = memory
         self._trace = trace
         self._claim = claim
         self._so_far = so_far
         self._has_begun = False
         self._started_at = 0.0
+        self._waited_for_load_ms = 0.0
         self._loading_at: float | None = None
         self._first_at: float | None = None
         self._ended: Ended | None = None
@@ -70,26 +82,38 @@ class Turn:
         )
         return self
 
-    async def wait(self) -> AsyncGenerator[Queued, None]:
+    async def wait(self) -> AsyncGenerator[Queued | ModelLoading, None]:
         """Where the request stands in the queue, until it is its turn; told again when it is nearer by a tenth.
 
-        Raises ``NoModelAvailable`` where the model's circuit opened meanwhile, ``TimeoutError`` once the claim's
-        deadline has passed.
+        While its model is loaded for it that is what is told. Raises ``NoModelAvailable`` where the model could not be
+        loaded or its circuit opened meanwhile, ``TimeoutError`` once the claim's deadline has passed.
         """
-        began, told = time.perf_counter(), None
-        try:
-            while self._permit.is_waiting:
-                place = self._permit.place()
-                if place is not None and (told is None or told - place[0] >= max(1, told // 10)):
+        model, backend = self.model.id, self.model.backend
+        told: int | None = None
+        is_load_told = False
+        while self._permit.is_waiting:
+            # Asked for first: what changes from here on is not missed.
+            change = self._memory.change_of(model)
+            is_loading = self._memory.is_loading(model)
+            place = self._permit.place()
+            began = time.perf_counter()
+            try:
+                if is_loading and not is_load_told:
+                    is_load_told = True
+                    yield ModelLoading(model, backend, None if place is None else place[1])
+                elif not is_loading and place is not None and (told is None or told - place[0] >= max(1, told // 10)):
                     told = place[0]
-                    yield Queued(self.model.id, self.model.backend, *place)
+                    yield Queued(model, backend, *place)
                 async with asyncio.timeout_at(self._claim.deadline):
-                    await self._permit.granted(LOOK_EVERY_S)
-        finally:
-            if told is not None:
-                self._trace.queued_ms += (time.perf_counter() - began) * 1000
-        if told is not None:
-            yield Queued(self.model.id, self.model.backend, 0, 0.0)
+                    await self._permit.granted(LOOK_EVERY_S, or_until=change)
+            finally:
+                waited_ms = (time.perf_counter() - began) * 1000
+                if is_loading:
+                    self._waited_for_load_ms += waited_ms
+                else:
+                    self._trace.queued_ms += waited_ms
+        if told is not None or is_load_told:
+            yield Queued(model, backend, 0, 0.0)
         self._has_begun = True
         self._started_at = time.perf_counter()
 
@@ -178,7 +202,7 @@ class Turn:
             usage=self._ended.usage,
             ttft_ms=duration_ms if self._trace.ttft_ms is None else self._trace.ttft_ms,
             duration_ms=duration_ms,
-            load_ms=self._load_ms or 0.0,
+            load_ms=self._waited_for_load_ms + (self._load_ms or 0.0),
         )
 
     def _success(self, ended: Ended) -> RequestOutcome:

@@ -48,10 +48,14 @@ class RoutingConfig(Section):
     """Words for creative writing."""
     tool_use_keywords: Keywords = ()
     """Words for using tools; none by default: tool definitions in a request say it better."""
+    prefer_warm: bool = False
+    """Whether a model in memory that could serve passes a configured one that would have to be loaded first; told as
+    the reason ``warm``. False: who is configured is waited for."""
 
     def by_task(self) -> dict[str, tuple[str, ...]]:
         """The keywords by short task name."""
-        return {key.removesuffix("_keywords"): getattr(self, key) for key in type(self).model_fields}
+        suffix = "_keywords"
+        return {key.removesuffix(suffix): getattr(self, key) for key in type(self).model_fields if key.endswith(suffix)}
 
 
 class ClassifierConfig(Section):
@@ -96,6 +100,20 @@ class DeadlinesConfig(Section):
     total_ms: Milliseconds | None = None
     """From the request to the end of its answer, over all waits and attempts, milliseconds; absent: no limit. A long
     answer is no fault, and one that has stopped coming is noticed by ``between_tokens_ms``."""
+
+
+class MemoryConfig(Section):
+    """``[memory]``: models that do not fit into memory together."""
+
+    manage: bool = True
+    """Whether modelway says what is loaded and unloaded, where it can (Ollama, llama_cpp) and knows how much memory
+    there is. False: each server does as it likes."""
+    max_wait_s: Annotated[float, Field(gt=0, le=86_400)] = 30.0
+    """How long a request waits at most for its model to be loaded while requests to others keep the memory, seconds, as
+    far as those that run and the load itself allow."""
+    computes_alone: bool | None = None
+    """Whether only one model of a backend computes at a time; absent: where no graphics card is known. On few cores two
+    at once take several times as long as one after the other."""
 
 
 class PrivacyConfig(Section):
@@ -197,6 +215,9 @@ class BackendConfig(Section):
     address by now is found there."""
     limits: LimitsConfig = LimitsConfig()
     """What all requests to its models together may use; none by default."""
+    memory_bytes: Annotated[int, Field(ge=1, le=2**53)] | None = None
+    """The memory that its models share, bytes; absent: for ollama and llama_cpp on this device what the machine has,
+    else unknown."""
     location: Place | None = None
     """May declare a place further away than the address says (the mouth of a tunnel), never a nearer one."""
     threads: Annotated[int, Field(ge=1, le=1_024)] | None = None
@@ -280,7 +301,10 @@ class ModelConfig(Section):
     max_context: Annotated[int, Field(ge=1, le=2**32 - 1)] | None = None
     """Prompt and answer together, tokens; absent: what its server says, else unknown: nothing is refused for length."""
     memory_bytes: Count | None = None
-    """What it takes in memory when loaded, bytes."""
+    """What it takes in memory when loaded, bytes; absent: estimated from its file and its context. What is measured
+    when it is loaded corrects an estimate, and a written value that was too small."""
+    pinned: bool = False
+    """Whether it stays in memory once it is loaded, whoever waits for room."""
     max_concurrent: Annotated[int, Field(ge=1, le=2**32 - 1)] | None = None
     """How many requests it answers at once, others wait their turn; absent: on llama_cpp its backend's ``parallel``,
     else any number: how many a server can take, it knows best."""

@@ -27,6 +27,7 @@ if TYPE_CHECKING:
         BackendConfig,
         DeadlinesConfig,
         HealthConfig,
+        MemoryConfig,
         ModelConfig,
         ServerConfig,
         TimeoutsConfig,
@@ -70,6 +71,7 @@ class ResolvedBackend:
     parallel: int | None = None
     folder: Path | None = None
     limits: Limits = NO_LIMITS
+    memory_bytes: int | None = None
     deadlines: Deadlines = Deadlines()
 
 
@@ -94,6 +96,8 @@ class ResolvedModel:
     max_context: int | None = None
     num_ctx: int | None = None
     memory_bytes: int | None = None
+    is_memory_estimated: bool = False
+    pinned: bool = False
     max_concurrent: int | None = None
     limits: Limits = NO_LIMITS
     supports_streaming: bool = True
@@ -134,6 +138,8 @@ class Settings:
     timeouts: TimeoutsConfig
     deadlines: DeadlinesConfig
     health: HealthConfig
+    memory: MemoryConfig
+    prefer_warm: bool
     limits: Limits
     user_limits: Limits
     quotas: tuple[Quota, ...]
@@ -173,6 +179,8 @@ def resolve(config: Config, environ: Mapping[str, str] = os.environ) -> Settings
         timeouts=config.timeouts,
         deadlines=config.deadlines,
         health=config.health,
+        memory=config.memory,
+        prefer_warm=config.routing.prefer_warm,
         limits=limits_of(config.limits),
         user_limits=limits_of(config.limits.user),
         quotas=quotas_of(config.limits.user),
@@ -239,6 +247,7 @@ def _resolve_backend(
         parallel=written.parallel,
         folder=_file(written.folder, config.base_dir),
         limits=limits_of(written.limits),
+        memory_bytes=written.memory_bytes,
         deadlines=Deadlines(
             connect_s=connect_ms / 1000,
             load_s=given.load_ms / 1000,
@@ -278,7 +287,8 @@ def _declared_models(
                 )
             )
         num_ctx = None if config.was_found(f"models[{i}].max_context") else written.max_context
-        model = _resolve_model(written, backend, config.base_dir, num_ctx)
+        is_estimated = config.was_found(f"models[{i}].memory_bytes")
+        model = _resolve_model(written, backend, config.base_dir, num_ctx, is_estimated)
         if written.location and model.location != written.location:
             problems.append(
                 ConfigProblem(
@@ -291,7 +301,7 @@ def _declared_models(
 
 
 def _resolve_model(
-    written: ModelConfig, backend: ResolvedBackend, base_dir: Path, num_ctx: int | None
+    written: ModelConfig, backend: ResolvedBackend, base_dir: Path, num_ctx: int | None, is_estimated: bool
 ) -> ResolvedModel:
     name = written.name or written.id
     location = _place_of_model(name, backend, written.location or "device")
@@ -311,6 +321,8 @@ def _resolve_model(
         max_context=written.max_context,
         num_ctx=num_ctx,
         memory_bytes=written.memory_bytes,
+        is_memory_estimated=is_estimated,
+        pinned=written.pinned,
         max_concurrent=_or(written.max_concurrent, _slots(backend)),
         limits=limits_of(written.limits),
         supports_streaming=written.supports_streaming,

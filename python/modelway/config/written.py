@@ -24,6 +24,7 @@ from modelway.config.sections import (
     ClassifierConfig,
     DeadlinesConfig,
     HealthConfig,
+    MemoryConfig,
     ModelConfig,
     PrivacyConfig,
     RoutingConfig,
@@ -64,6 +65,8 @@ class Config(Section):
     """The gateway."""
     health: HealthConfig = HealthConfig()
     """When a failing model is left alone."""
+    memory: MemoryConfig = MemoryConfig()
+    """What is loaded and unloaded where not all models fit."""
     limits: AllLimitsConfig = AllLimitsConfig()
     """What may be used."""
     fairness: FairnessConfig = FairnessConfig()

@@ -28,6 +28,7 @@ from modelway.config.settings import (
 from modelway.config.settings import resolve as resolve_config
 from modelway.config.written import Config, load_config
 from modelway.discovery.guesses import guess_strengths
+from modelway.discovery.memory import estimated_bytes
 from modelway.errors import BackendError
 from modelway.pools import PoolManager
 from modelway.privacy.licenses import identify
@@ -37,6 +38,9 @@ _log = logging.getLogger(__name__)
 #: How ``Config.describe`` calls what was found here.
 _DISCOVERED = "discovered"
 _GUESSED = "guessed"
+_ESTIMATED = "estimated"
+#: What is no server's own word.
+_ORIGINS = {"strengths": _GUESSED, "memory_bytes": _ESTIMATED}
 
 #: For reading the heads of model files: some 20 ms each, more where the disk is slow or far.
 _FILES_S = 10.0
@@ -78,7 +82,7 @@ def complete(config: Config, answers: Mapping[str, Sequence[ServedModel]]) -> Co
     found: dict[str, str] = {}
 
     def add(model: ModelConfig, facts: Mapping[str, Any]) -> None:
-        found.update({f"models[{len(models)}].{key}": _GUESSED if key == "strengths" else _DISCOVERED for key in facts})
+        found.update({f"models[{len(models)}].{key}": _ORIGINS.get(key, _DISCOVERED) for key in facts})
         models.append(model)
 
     # A server's model may be declared twice, with other settings each time, so claims are collected first.
@@ -135,16 +139,19 @@ def _undeclared(served: Mapping[tuple[str, str], ServedModel], taken: set[str]) 
 def _absent_facts(written: ModelConfig, served: ServedModel) -> dict[str, Any]:
     """What ``served`` adds to a declared model."""
     strengths = written.strengths if "strengths" in written.model_fields_set else None
-    facts = {key: value for key, value in _facts(served, strengths).items() if key not in written.model_fields_set}
+    told = _facts(served, strengths, context=written.max_context)
+    facts = {key: value for key, value in told.items() if key not in written.model_fields_set}
     if served.remote_host:
         facts["location"] = "external"
     return facts
 
 
-def _facts(served: ServedModel, strengths: tuple[str, ...] | None = None) -> dict[str, Any]:
+def _facts(
+    served: ServedModel, strengths: tuple[str, ...] | None = None, *, context: int | None = None
+) -> dict[str, Any]:
     """What a server's words say of a model, as keys of ``[[models]]``; what they don't say is left out.
 
-    ``strengths``: the declared ones; None: guessed.
+    ``strengths`` and ``context``: the declared ones; None: guessed, unknown.
     """
     if strengths is None:
         thinks = "thinking" in served.capabilities
@@ -165,6 +172,8 @@ def _facts(served: ServedModel, strengths: tuple[str, ...] | None = None) -> dic
         facts["path"] = str(served.path)
     if served.size_bytes is not None and served.size_bytes <= 2**53:
         facts["size_bytes"] = served.size_bytes
+        if memory_bytes := estimated_bytes(served, context):
+            facts["memory_bytes"] = min(memory_bytes, 2**53)
     told = {"family": served.family, "parameters": served.parameters, "quantization": served.quantization}
     facts.update({key: word for key, word in told.items() if word and _is_word(word)})
     return facts

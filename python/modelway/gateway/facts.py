@@ -44,6 +44,7 @@ class Facts:
         self._queue_ms: float | None = None  # up to the decision, and all waits that are over
         self._wait: tuple[Queued, float] | None = None  # the one that is not, as it stands, and when it began
         self._load_began: float | None = None
+        self._waited_for_load_ms = 0.0  # by loads that are over
         self._load_ms: float | None = None
 
     @property
@@ -63,16 +64,19 @@ class Facts:
                 self._queue_ms = self.elapsed_ms
             case Queued(position=0):
                 self._end_wait()
+                self._end_load()
             case Queued():
+                self._end_load()
                 self._wait = event, self.elapsed_ms if self._wait is None else self._wait[1]
             case FallingBack():
                 self._end_wait()
                 self._tried.append(event.from_model)
                 self.model = event.to_model
-                self._load_began = None
+                self._load_began, self._waited_for_load_ms = None, 0.0
                 if event.continues_after is not None:
                     self._warnings.append(event.announce())
             case ModelLoading():
+                self._end_wait()
                 self._load_began = self.elapsed_ms
             case Degraded():
                 self._warnings.append(event.detail)
@@ -81,6 +85,11 @@ class Facts:
 
     def _end_wait(self) -> None:
         self._queue_ms, self._wait = self._waited_ms(), None
+
+    def _end_load(self) -> None:
+        if self._load_began is not None:
+            self._waited_for_load_ms += self.elapsed_ms - self._load_began
+            self._load_began = None
 
     def _waited_ms(self) -> float:
         queue_ms = self.elapsed_ms if self._queue_ms is None else self._queue_ms
@@ -92,7 +101,8 @@ class Facts:
         Backends do not tell when a load ended, so until ``Finished`` brings the exact figure the time
         to the first record counts as load.
         """
-        self._load_ms = 0.0 if self._load_began is None else self.elapsed_ms - self._load_began
+        self._end_load()
+        self._load_ms = self._waited_for_load_ms
 
     @property
     def fell_back(self) -> bool:

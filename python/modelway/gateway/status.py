@@ -1,9 +1,11 @@
-"""``GET /modelway/status``: what is in force, and how backends, connections and models do."""
+"""``GET /modelway/status``: what is in force, how backends, connections and models do, and what is in memory."""
 
 from __future__ import annotations
 
 from dataclasses import asdict
 from typing import TYPE_CHECKING, Any
+
+from modelway.errors import UnknownBackend
 
 if TYPE_CHECKING:
     from modelway.conductor import Conductor
@@ -17,15 +19,54 @@ def status_document(conductor: Conductor) -> dict[str, Any]:
         "limits": router.limits_in_force(),
         "backends": [asdict(backend) for backend in conductor.monitor.status()],
         "pools": [asdict(pool) for pool in conductor.pool_stats()],
+        "memory": [_memory(router, backend.name) for backend in router.settings.backends],
         "models": [_model(router, model) for model in router.profiles],
     }
 
 
+def _memory(router: ModelRouter, backend: str) -> dict[str, Any]:
+    try:
+        capacity_bytes, in_use_bytes = router.memory(backend)
+        held = router.residents(backend)
+    except UnknownBackend:  # it has no model yet
+        capacity_bytes, in_use_bytes, held = None, 0, []
+    return {
+        "backend": backend,
+        "is_managed": backend in router.managed,
+        "capacity_bytes": capacity_bytes,
+        "in_use_bytes": in_use_bytes,
+        "models": [
+            {
+                "model": one.model,
+                "state": one.state,
+                "memory_bytes": one.memory_bytes,
+                "running": one.running,
+                "is_closed": one.is_closed,
+            }
+            for one in held
+        ],
+    }
+
+
+def _warmth(router: ModelRouter, model: str, backend: str) -> tuple[str | None, int | None]:
+    """``warm``, ``loading``, ``unloading`` or ``cold``, and the bytes held; None: its server does as it likes."""
+    if backend not in router.managed:
+        return None, None
+    held = next((one for one in router.residents(backend) if one.model == model), None)
+    if held is None:
+        return "cold", 0
+    return "warm" if held.state == "ready" else held.state, held.memory_bytes
+
+
 def _model(router: ModelRouter, model: str) -> dict[str, Any]:
     health, load = router.health(model), router.load(model)
+    backend = router.profiles[model].backend_id
+    warmth, held_bytes = _warmth(router, model, backend)
     return {
         "model": model,
-        "backend": router.profiles[model].backend_id,
+        "backend": backend,
+        "warmth": warmth,
+        "held_bytes": held_bytes,
         "state": health.state,
         "held": health.held,
         "available": health.available,

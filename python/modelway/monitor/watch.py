@@ -76,7 +76,8 @@ class Monitor:
     """Watches the backends of ``router``'s configuration; belongs to one event loop.
 
     ``backends`` gives those in force. ``config``: the written configuration, which is completed with what the servers
-    say until somebody else replaces it; None: the router's is left alone. ``now`` is a clock in seconds.
+    say until somebody else replaces it; None: the router's is left alone. ``look`` is called with the name of each
+    backend that has told its models. ``now`` is a clock in seconds.
     """
 
     def __init__(
@@ -86,11 +87,13 @@ class Monitor:
         backends: Callable[[], Awaitable[AbstractAsyncContextManager[Backends]]],
         config: Config | None,
         *,
+        look: Callable[[str], Awaitable[None]] | None = None,
         now: Callable[[], float] = time.monotonic,
     ) -> None:
         self._router = router
         self._waiters = waiters
         self._backends = backends
+        self._look = look
         self._completion = Completion(router, config)
         self._now = now
         self._watched: dict[str, _Watched] = {}
@@ -216,6 +219,8 @@ class Monitor:
                     return
             watched.list_due = self._now() + self._router.settings.health.check_ms / 1000
             self._saw(backend, watched, await listed(asked))
+        if self._look is not None and watched.reachable:
+            await self._look(backend.name)
 
     def _is_in_trouble(self, name: str, watched: _Watched) -> bool:
         return watched.reachable is False or self._circuit_of(name) != "closed"

@@ -21,6 +21,7 @@ if TYPE_CHECKING:
         MockToolCall,
         ModelRequest,
         MultiModelMockBackend,
+        OllamaLimits,
         ServerThread,
         run_in_thread,
     )
@@ -37,6 +38,7 @@ __all__ = [
     "MockToolCall",
     "ModelRequest",
     "MultiModelMockBackend",
+    "OllamaLimits",
     "ServerThread",
     "TinyModel",
     "answer_of",

@@ -8,7 +8,7 @@ import time
 import warnings
 from collections.abc import Callable
 from types import TracebackType
-from typing import TYPE_CHECKING, Self
+from typing import TYPE_CHECKING, Any, Self
 
 from modelway.errors import ModelwayError
 from modelway.types import Admitted, Effects, RequestOutcome
@@ -22,8 +22,8 @@ class Waiters:
     """Whoever waits for one router's admission, on any number of event loops and threads.
 
     One router has one ``Waiters``: who calls ``router.admit``, ``finish``, ``cancel`` or ``tick`` beside it must hand
-    their effects to :meth:`apply`. Listeners are called with effects that hold alerts or evicted models, on whatever
-    thread caused them; they must not raise.
+    their effects to :meth:`apply`. Listeners are called with effects that hold alerts, or models to be loaded or
+    unloaded, on whatever thread caused them; they must not raise.
 
     >>> waiters = Waiters(router)                                     # doctest: +SKIP
     >>> with waiters.admit("phi3:mini", "ann", tokens=800) as permit:  # doctest: +SKIP
@@ -85,7 +85,7 @@ class Waiters:
                     self._wakes.forget(ticket)
             for ticket, error in effects.refused:
                 self._wakes.wake((ticket,), error)
-            if effects.alerts or effects.evicted:
+            if effects.alerts or effects.load or effects.evicted:
                 for listener in self._listeners:
                     listener(effects)
         self._arm()
@@ -221,16 +221,17 @@ class Permit:
         """Position (1: the next) and expected seconds; None: it does not wait."""
         return self._waiters.router.place(self.ticket)
 
-    async def granted(self, within_s: float | None = None) -> bool:
-        """Wait until the model may be asked, ``within_s`` at most; whether it may.
+    async def granted(self, within_s: float | None = None, *, or_until: asyncio.Future[None] | None = None) -> bool:
+        """Wait until the model may be asked, ``within_s`` at most and until ``or_until`` is done; whether it may.
 
         Raises what refused it: ``RateLimited`` where limits became too small for it, ``NoModelAvailable`` where the
         circuit opened while it waited.
         """
         if self._future is None:
             return True
-        done, _ = await asyncio.wait((self._future,), timeout=within_s)
-        if not done:
+        until: set[asyncio.Future[Any]] = {self._future} if or_until is None else {self._future, or_until}
+        await asyncio.wait(until, timeout=within_s, return_when=asyncio.FIRST_COMPLETED)
+        if not self._future.done():
             return False
         refused = self._future.result()
         self._leave()

@@ -167,6 +167,11 @@ impl<K: Copy + Ord> FairQueue<K> {
         Ok(())
     }
 
+    /// Until now nobody could be served: that time says nothing of how fast the queue is served.
+    pub const fn resume(&mut self, now: Millis) {
+        self.pace.resume(now);
+    }
+
     /// Whose turn it is.
     #[must_use]
     pub fn first(&self) -> Option<K> {

@@ -22,6 +22,8 @@ pub struct Outlook {
     pub first_token_ms: Option<Millis>,
     /// How long a newcomer would wait before that.
     pub wait_ms: Millis,
+    /// Whether it would have to be loaded first, or is being loaded.
+    pub is_cold: bool,
 }
 
 /// What speaks against a model beside others that are equal otherwise; less is better.
@@ -51,7 +53,7 @@ impl Outlook {
     /// That of a model that is well and free.
     #[must_use]
     pub const fn fair(first_token_ms: Option<Millis>) -> Self {
-        Self { is_available: true, is_ailing: false, first_token_ms, wait_ms: 0 }
+        Self { is_available: true, is_ailing: false, first_token_ms, wait_ms: 0, is_cold: false }
     }
 
     /// What speaks against the model for a task with this budget.
@@ -101,6 +103,12 @@ impl Live {
     #[must_use]
     pub fn is_available(&self, model: ModelIndex) -> bool {
         self.0.get(usize::from(model)).is_none_or(|outlook| outlook.is_available)
+    }
+
+    /// Whether it would have to be loaded first.
+    #[must_use]
+    pub fn is_cold(&self, model: ModelIndex) -> bool {
+        self.0.get(usize::from(model)).is_some_and(|outlook| outlook.is_cold)
     }
 
     /// What speaks against it for a task with this budget.

@@ -33,14 +33,21 @@ impl Pace {
         self.since = (!is_over).then_some(now);
     }
 
+    /// Until now nobody could be served.
+    pub(crate) const fn resume(&mut self, now: Millis) {
+        if self.since.is_some() {
+            self.since = Some(now);
+        }
+    }
+
     /// Nobody waits any more, though nobody went on.
     pub(crate) fn stop(&mut self) {
         self.since = None;
     }
 
-    /// The mean time between two turns, in milliseconds; `None` before the first.
+    /// The mean time between two turns, in milliseconds; `None` before anybody has waited for one.
     pub(crate) fn interval_ms(&self) -> Option<f64> {
-        (self.turns > 0.0).then(|| self.busy_ms / self.turns)
+        (self.busy_ms > 0.0).then(|| self.busy_ms / self.turns)
     }
 }
 

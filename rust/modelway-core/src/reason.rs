@@ -25,6 +25,8 @@ named_enum! {
         Capability => "capability",
         /// The request does not fit the preferred model's context.
         ContextLength => "context_length",
+        /// The preferred model would have to be loaded first, and the configuration prefers one that is.
+        Warm => "warm",
         /// The preferred model is not on this machine.
         Privacy => "privacy",
     }
@@ -45,6 +47,8 @@ named_enum! {
         ContextLength => "context_length",
         /// Its circuit is open, or it is set aside.
         Unavailable => "unavailable",
+        /// It would have to be loaded first.
+        Cold => "cold",
     }
 }
 
@@ -57,6 +61,7 @@ impl Rejection {
             Self::Tools | Self::Images => SelectionReason::Capability,
             Self::ContextLength => SelectionReason::ContextLength,
             Self::Unavailable => SelectionReason::Fallback,
+            Self::Cold => SelectionReason::Warm,
         }
     }
 }

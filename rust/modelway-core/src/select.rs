@@ -66,7 +66,8 @@ pub struct Decision {
 /// Order of candidates: the caller's model; then for the class the configured default, its chain,
 /// models with the class in `strengths` (the best of them stands for a default that is not configured), the others, those with it in `weaknesses`.
 /// Among models of the same rank those go first that have not failed lately, then those whose first token is expected
-/// in time for the task, then those that begin sooner.
+/// in time for the task, then those that begin sooner. Where the configuration prefers warm models and the caller named
+/// none, one that is in memory passes those that would have to be loaded, but for one with the class in `weaknesses`.
 ///
 /// # Errors
 /// [`SelectError`], when no model can serve.
@@ -132,6 +133,9 @@ pub fn select(
         None if explicit.is_some() => SelectionReason::ExplicitModel,
         None => base_reason,
     };
+    if let Some(warm) = decision.warm_instead() {
+        (decision.chosen, decision.tie_break, decision.reason) = (warm, None, SelectionReason::Warm);
+    }
     Ok(decision)
 }
 
@@ -210,17 +214,22 @@ impl Decision {
         chain
     }
 
-    /// Every model that could not be chosen, with why, in the order of candidates.
+    /// Every model that could not be chosen, or was passed over for one in memory, with why, in the order of candidates.
     #[must_use]
     pub fn rejected(&self) -> Vec<(ModelIndex, Rejection)> {
         let mut seen = ModelSet::none(self.table.models().len());
         let mut rejected = Vec::new();
+        // Only where a warm model serves instead, models were passed over that could have served.
+        let mut has_come = self.reason != SelectionReason::Warm;
         self.first_candidate(|model| {
-            if let Some(rejection) = self.rejection(model)
+            let is_passed = !has_come && model != self.chosen && self.is_cold(model);
+            has_come |= model == self.chosen;
+            let why = self.rejection(model).or_else(|| is_passed.then_some(Rejection::Cold));
+            if let Some(why) = why
                 && !seen.contains(model)
             {
                 seen.insert(model);
-                rejected.push((model, rejection));
+                rejected.push((model, why));
             }
             false
         });
@@ -251,6 +260,21 @@ impl Decision {
         let open = equals.filter(|model| self.rejection(*model).is_none());
         let best = open.min_by_key(|model| self.burden(*model)).unwrap_or(first);
         (best, self.burden(best).less_for(self.burden(first)))
+    }
+
+    /// The first model in memory, where that is preferred and the chosen one would have to be loaded.
+    fn warm_instead(&self) -> Option<ModelIndex> {
+        if !self.table.prefers_warm() || self.explicit.is_some() || !self.is_cold(self.chosen) {
+            return None;
+        }
+        let fitting = |(_, rank): &&(ModelIndex, Rank)| *rank != Rank::Weak;
+        let order = self.live_order();
+        let candidates = order.iter().filter(fitting).map(|(model, _)| *model);
+        candidates.into_iter().find(|model| !self.is_cold(*model) && self.rejection(*model).is_none())
+    }
+
+    fn is_cold(&self, model: ModelIndex) -> bool {
+        self.live.as_ref().is_some_and(|live| live.is_cold(model))
     }
 
     fn burden(&self, model: ModelIndex) -> Burden {

@@ -34,6 +34,8 @@ pub struct Settings {
     pub priors: Vec<(TaskClass, f32)>,
     /// How soon a first token is wanted.
     pub budgets: Budgets,
+    /// Whether a model that is in memory passes one that would have to be loaded first.
+    pub prefer_warm: bool,
 }
 
 /// One thing that keeps a table from being built.
@@ -74,6 +76,7 @@ pub struct RoutingTable {
     /// For each class all models, best first.
     order: [Vec<(ModelIndex, Rank)>; TaskClass::COUNT],
     budgets: Budgets,
+    prefers_warm: bool,
     classifier: Arc<dyn Classify>,
 }
 
@@ -107,6 +110,7 @@ impl RoutingTable {
             written,
             order: Default::default(),
             budgets: settings.budgets,
+            prefers_warm: settings.prefer_warm,
             classifier: Arc::new(OwnWords(TrainedClassifier::new(weights, &settings.keywords))),
             models,
         };
@@ -195,6 +199,12 @@ impl RoutingTable {
     #[must_use]
     pub fn order(&self, task: TaskClass) -> &[(ModelIndex, Rank)] {
         &self.order[task.index()]
+    }
+
+    /// Whether a model that is in memory passes one that would have to be loaded first.
+    #[must_use]
+    pub const fn prefers_warm(&self) -> bool {
+        self.prefers_warm
     }
 
     /// How soon a first token is wanted.

@@ -42,7 +42,7 @@ fn resources(model: usize) -> ModelResources {
     let (_, max_concurrent, memory_bytes, has_rates) = MODELS[model];
     let limits = Limits { requests: Some(rate(5, 3)), tokens: Some(rate(2_000, 1_500)) };
     let limits = if has_rates { limits } else { Limits::default() };
-    ModelResources { max_concurrent, memory_bytes, limits }
+    ModelResources { max_concurrent, memory_bytes, limits, ..ModelResources::default() }
 }
 
 fn backend(number: usize, memory_bytes: u64) -> BackendResources {
@@ -238,7 +238,7 @@ impl Books {
     /// What is given away and what is counted are the same.
     fn check(&mut self) {
         for model in 0..MODELS.len() {
-            let load = self.admission.load(model);
+            let load = self.admission.load(model, self.now);
             assert_eq!(
                 (load.running, load.waiting),
                 (self.running[model], self.waiting[model]),

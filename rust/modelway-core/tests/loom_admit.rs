@@ -10,6 +10,7 @@ use loom::thread;
 use modelway_core::admit::{Admission, Answer, Ask, BackendResources, Effects, ModelResources};
 use modelway_core::fair::Share;
 use modelway_core::limits::Limits;
+use modelway_core::swap::Policy;
 use modelway_core::users::UserLimits;
 
 struct Shared {
@@ -30,7 +31,10 @@ impl Shared {
     fn new() -> Arc<Self> {
         let mut admission = Admission::new(UserLimits::default(), 10, Limits::default());
         let memory_bytes = Some(10);
-        let backend = admission.add_backend(BackendResources { memory_bytes, ..BackendResources::default() });
+        // Nobody rings here when an idle model has lingered.
+        let swap = Policy { linger_percent: 0, ..Policy::default() };
+        let backend =
+            admission.add_backend(BackendResources { memory_bytes, swap, ..BackendResources::default() });
         let model = ModelResources { max_concurrent: Some(1), memory_bytes: 6, ..ModelResources::default() };
         for _ in 0..2 {
             admission.add_model(backend, model);
@@ -57,7 +61,7 @@ impl Shared {
                     admission = self.granted.wait(admission).unwrap();
                 }
                 assert!(admission.residency(0).in_use() <= 10);
-                assert!((0..2).all(|model| admission.load(model).running <= 1));
+                assert!((0..2).all(|model| admission.load(model, 0).running <= 1));
                 admission.finish(ticket, Some(20), 0)
             }
         };
@@ -81,7 +85,7 @@ fn in_every_order(calls: [(usize, Caller); 3]) {
         }
         let admission = shared.admission.lock().unwrap();
         for model in 0..2 {
-            let load = admission.load(model);
+            let load = admission.load(model, 0);
             assert_eq!((load.running, load.waiting), (0, 0));
         }
         assert_eq!(admission.residency(0).in_use(), admission.residency(0).idle_bytes());

@@ -247,7 +247,10 @@ proptest! {
         let name = named.map(|index| table.models()[index.index(count)].model_id.clone());
         let outlook = |model: usize| {
             let (is_ailing, first_token_ms, wait_ms) = outlooks[model];
-            Outlook { is_available: !down.contains(&(model as u16)), is_ailing, first_token_ms, wait_ms }
+            {
+                let is_available = !down.contains(&(model as u16));
+                Outlook { is_available, is_ailing, wait_ms, ..Outlook::fair(first_token_ms) }
+            }
         };
         let live = Live::of((0..count).map(outlook), table.budgets());
         let request = Request {

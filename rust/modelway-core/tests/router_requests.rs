@@ -61,7 +61,7 @@ fn a_ticket_is_given_back_once() {
     assert_eq!(left(&router, 0), 75, "as if it had never been");
     let seen = router.health(router.key("a").unwrap(), 0);
     assert_eq!((seen.successes, seen.failures), (1, 0));
-    assert_eq!(router.load(router.key("a").unwrap()).running, 0);
+    assert_eq!(router.load(router.key("a").unwrap(), 0).running, 0);
 }
 
 #[test]
@@ -94,9 +94,9 @@ fn who_waited_for_a_model_that_fails_meanwhile_may_not_ask_it() {
     assert_eq!(told.alerts.as_slice(), [(Subject::Model("a".to_owned()), opened)]);
     let (model, why) = router.begin_admitted(second, 1).unwrap_err();
     assert_eq!((model.as_str(), why.until, why.why), ("a", 5_000, Setback::Circuit));
-    assert_eq!(router.load(router.key("a").unwrap()).running, 1, "it holds what it was granted");
+    assert_eq!(router.load(router.key("a").unwrap(), 0).running, 1, "it holds what it was granted");
     assert_eq!(router.cancel(second, 1), None);
-    assert_eq!(router.load(router.key("a").unwrap()).running, 0);
+    assert_eq!(router.load(router.key("a").unwrap(), 0).running, 0);
 }
 
 #[test]
@@ -133,7 +133,7 @@ fn what_was_used_and_what_failed_stays_with_the_names() {
     router.replace(settings(&json!({"models": ["b"]})), Rules::default(), 0).unwrap();
     assert!(router.standing(1, 0).quota_tokens.is_none());
     router.replace(settings(&json!({"models": ["b", "a"]})), rules(1), 0).unwrap();
-    assert_eq!(router.load(router.key("a").unwrap()).running, 1);
+    assert_eq!(router.load(router.key("a").unwrap(), 0).running, 1);
     assert_eq!(router.health(router.key("b").unwrap(), 0).failures, 1);
     assert!(matches!(router.admit("nobody", &TERMS, 0), Err(Refused::Unknown)));
     assert_eq!(router.finish(running, &RequestOutcome::of(OutcomeKind::Success), None, 0, 0.0), None);

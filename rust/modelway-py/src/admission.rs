@@ -12,7 +12,7 @@ use pyo3::types::{PyDict, PyTuple};
 use crate::arguments::seconds;
 use crate::errors::{attempt, raise};
 
-/// What a change caused: who goes on, who was refused, whose memory was given away, which troubles began or are over.
+/// What a change caused: who goes on, who was refused, what must be unloaded and loaded, which troubles began or are over.
 #[pyclass(frozen, module = "modelway._core")]
 pub(crate) struct Effects {
     told: Told,
@@ -53,6 +53,11 @@ impl Effects {
     }
 
     #[getter]
+    fn load<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyTuple>> {
+        PyTuple::new(py, self.parts(|changes| &changes.load))
+    }
+
+    #[getter]
     fn alerts<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyTuple>> {
         alerts(py, self.parts(|changes| &changes.alerts))
     }
@@ -63,10 +68,11 @@ impl Effects {
 
     fn __repr__(&self) -> String {
         format!(
-            "Effects(granted={:?}, refused={}, evicted={:?}, alerts={})",
+            "Effects(granted={:?}, refused={}, evicted={:?}, load={:?}, alerts={})",
             self.parts(|changes| &changes.granted),
             self.parts(|changes| &changes.refused).len(),
             self.parts(|changes| &changes.evicted),
+            self.parts(|changes| &changes.load),
             self.parts(|changes| &changes.alerts).len()
         )
     }
@@ -231,6 +237,11 @@ pub(crate) fn refusal(py: Python<'_>, model: &str, refusal: Refusal, now: Millis
         let message = format!("{model}: {why}");
         set.map_or_else(|error| error, |()| raise(py, "QueueFull", &message, Some(&facts)))
     };
+    let unavailable = |why: &str| {
+        let made = attempt(py, model, why, None).and_then(|one| facts.set_item("attempts", (one,)));
+        let message = format!("{model}: {why}");
+        made.map_or_else(|error| error, |()| raise(py, "NoModelAvailable", &message, Some(&facts)))
+    };
     match refusal.why {
         Why::UserRate(unit) => limited(&format!("user {}", unit.short())),
         Why::UserQuota(unit) => limited(&format!("quota {}", unit.short())),
@@ -246,12 +257,8 @@ pub(crate) fn refusal(py: Python<'_>, model: &str, refusal: Refusal, now: Millis
         Why::Retries => limited("retries"),
         Why::QueueFull => full("as many requests wait for its backend as may"),
         Why::Deadline => full("it would be this request's turn only after its deadline"),
-        Why::Memory => {
-            let why = "it takes more memory than its backend has";
-            let made = attempt(py, model, why, None).and_then(|one| facts.set_item("attempts", (one,)));
-            let message = format!("{model}: {why}");
-            made.map_or_else(|error| error, |()| raise(py, "NoModelAvailable", &message, Some(&facts)))
-        }
+        Why::Memory => unavailable("it takes more memory than its backend has"),
+        Why::NotLoaded => unavailable("it could not be loaded"),
     }
 }
 

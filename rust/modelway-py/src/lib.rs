@@ -3,11 +3,13 @@
 mod admission;
 mod arguments;
 mod batch;
+mod clock;
 mod decision;
 mod errors;
 mod fair_queue;
 mod features;
 mod gate;
+mod memory;
 mod names;
 mod outcome;
 mod profile;
@@ -75,6 +77,7 @@ fn _core(module: &Bound<'_, PyModule>) -> PyResult<()> {
     module.add_class::<admission::Effects>()?;
     module.add_class::<admission::Alert>()?;
     module.add_class::<admission::ModelLoad>()?;
+    module.add_class::<memory::Resident>()?;
     module.add_class::<gate::Permit>()?;
     module.add_class::<gate::Place>()?;
     module.add_class::<semaphore::CoreSemaphore>()?;

@@ -162,5 +162,6 @@ python_enum!(
     Fallback,
     Capability,
     ContextLength,
+    Warm,
     Privacy,
 );

@@ -1,22 +1,23 @@
 //! `CoreRouter`: the router of the core, with the clock and the chance it does not have itself.
 
-use std::time::Instant;
-
 use modelway_core::request::Request;
-use modelway_core::router::{Answer, Refused, Told};
+use modelway_core::router::{Answer, Memory, Refused, Told};
 use modelway_core::{
     Millis, ModelKey, NotNow, Rejection, Router, RoutingTable, SelectError, Setback, Sighting, TaskClass,
     Terms,
 };
 use pyo3::exceptions::PyTypeError;
+use pyo3::gc::{PyTraverseError, PyVisit};
 use pyo3::prelude::*;
 use pyo3::types::{PyDict, PyString, PyTuple};
 
 use crate::admission::{Admitted, Effects, ModelLoad, Queued, alerts, in_force, refusal, standing};
 use crate::arguments::{amount, count, millis_since, seconds, text, texts};
 use crate::batch::ClassificationBatch;
+use crate::clock::Clock;
 use crate::decision::{Classification, RoutingDecision};
 use crate::errors::{attempt, config_error, raise};
+use crate::memory::Resident;
 use crate::outcome::{ModelHealth, RequestOutcome};
 use crate::profile::ModelProfile;
 use crate::request::RoutingRequest;
@@ -28,18 +29,21 @@ use crate::settings;
 pub(crate) struct CoreRouter {
     router: Router,
     users: UserHash,
-    born: Instant,
+    clock: Clock,
     /// What nearly every change causes.
     nothing: Py<Effects>,
 }
 
 impl CoreRouter {
-    fn now(&self) -> Millis {
-        millis_since(self.born)
-    }
-
     fn decide(&self, py: Python<'_>, request: &Request<'_>) -> PyResult<RoutingDecision> {
-        match self.router.select(request, || self.now()) {
+        let decided = match &self.clock {
+            Clock::Machine(born) => self.router.select(request, || millis_since(*born)),
+            Clock::Given(..) => {
+                let now = self.clock.now(py)?;
+                self.router.select(request, || now)
+            }
+        };
+        match decided {
             Ok(core) => Ok(RoutingDecision { core }),
             Err(error) => Err(self.select_error(py, request, error)),
         }
@@ -52,6 +56,10 @@ impl CoreRouter {
     #[cold]
     fn unknown(&self, py: Python<'_>, name: &str) -> PyErr {
         unknown(py, name, self.router.table().nearest(name))
+    }
+
+    fn memory_of(&self, py: Python<'_>, backend: &str) -> PyResult<Memory> {
+        self.router.memory(backend).ok_or_else(|| no_backend(py, backend))
     }
 
     fn effects(&self, py: Python<'_>, told: Told, now: Millis) -> PyResult<Py<Effects>> {
@@ -106,7 +114,7 @@ impl CoreRouter {
     ) -> PyResult<PyErr> {
         let explain = py.import("modelway.explain")?;
         let sentence = explain.getattr("rejection_sentence")?;
-        let now = self.now();
+        let now = self.clock.now(py)?;
         let mut attempts = Vec::with_capacity(rejected.len());
         for (index, why) in rejected {
             let model = table.model(*index).model_id.as_str();
@@ -172,14 +180,18 @@ fn no_backend(py: Python<'_>, name: &str) -> PyErr {
 #[pymethods]
 impl CoreRouter {
     #[new]
-    fn new(settings: &Bound<'_, PyAny>) -> PyResult<Self> {
+    #[pyo3(signature = (settings, clock=None))]
+    fn new(settings: &Bound<'_, PyAny>, clock: Option<&Bound<'_, PyAny>>) -> PyResult<Self> {
         let py = settings.py();
         let users = UserHash::new();
         let (settings, rules) = settings::read(settings, &users)?;
         let router = Router::new(settings, rules).map_err(|problems| config_error(py, &problems))?;
         let nothing = Py::new(py, Effects::new(None, 0))?;
-        #[expect(clippy::disallowed_methods, reason = "the binding is where the clock is read")]
-        Ok(Self { router, users, born: Instant::now(), nothing })
+        Ok(Self { router, users, clock: Clock::new(clock)?, nothing })
+    }
+
+    fn __traverse__(&self, visit: PyVisit<'_>) -> Result<(), PyTraverseError> {
+        self.clock.visit(&visit)
     }
 
     fn select(&self, request: &Bound<'_, PyAny>) -> PyResult<RoutingDecision> {
@@ -229,7 +241,8 @@ impl CoreRouter {
         attempt: Option<u64>,
     ) -> PyResult<Bound<'py, PyTuple>> {
         let model = &*text(model);
-        let told = self.router.record(model, attempt, &outcome.get().core, self.now(), fastrand::f64());
+        let told =
+            self.router.record(model, attempt, &outcome.get().core, self.clock.now(py)?, fastrand::f64());
         alerts(py, &told.ok_or_else(|| self.unknown(py, model))?)
     }
 
@@ -244,7 +257,7 @@ impl CoreRouter {
         is_retry: bool,
     ) -> PyResult<Bound<'py, PyAny>> {
         let model = &*text(model);
-        let now = self.now();
+        let now = self.clock.now(py)?;
         let deadline_s = deadline_s.map(|value| amount("deadline_s", value)).transpose()?;
         let terms = Terms {
             user: self.users.of(user.map(text).as_deref()),
@@ -269,7 +282,7 @@ impl CoreRouter {
     }
 
     fn begin_admitted(&self, py: Python<'_>, ticket: u64) -> PyResult<()> {
-        let now = self.now();
+        let now = self.clock.now(py)?;
         let begun = self.router.begin_admitted(ticket, now);
         begun.map_err(|(model, why)| not_now_error(py, &model, why, now))
     }
@@ -283,13 +296,13 @@ impl CoreRouter {
         tokens: Option<&Bound<'_, PyAny>>,
     ) -> PyResult<Py<Effects>> {
         let tokens = tokens.map(|value| count("tokens", value)).transpose()?;
-        let now = self.now();
+        let now = self.clock.now(py)?;
         let changes = self.router.finish(ticket, &outcome.get().core, tokens, now, fastrand::f64());
         self.effects(py, changes, now)
     }
 
     fn cancel(&self, py: Python<'_>, ticket: u64) -> PyResult<Py<Effects>> {
-        let now = self.now();
+        let now = self.clock.now(py)?;
         self.effects(py, self.router.cancel(ticket, now), now)
     }
 
@@ -310,30 +323,86 @@ impl CoreRouter {
             present: present.map_or_else(|| Ok(Vec::new()), |ids| texts("present", ids))?,
             missing: missing.map_or_else(|| Ok(Vec::new()), |ids| texts("missing", ids))?,
         };
-        let now = self.now();
+        let now = self.clock.now(py)?;
         self.effects(py, self.router.observe(&text(backend), &seen, now), now)
     }
 
     fn tick(&self, py: Python<'_>) -> PyResult<Py<Effects>> {
-        let now = self.now();
+        let now = self.clock.now(py)?;
         self.effects(py, self.router.tick(now), now)
     }
 
-    fn next_wake_s(&self) -> Option<f64> {
-        self.router.next_wake().map(|when| seconds(when.saturating_sub(self.now())))
+    fn next_wake_s(&self, py: Python<'_>) -> PyResult<Option<f64>> {
+        let Some(when) = self.router.next_wake() else { return Ok(None) };
+        Ok(Some(seconds(when.saturating_sub(self.clock.now(py)?))))
     }
 
     fn holds(&self, ticket: u64) -> bool {
         self.router.holds(ticket)
     }
 
-    fn place(&self, ticket: u64) -> Option<(usize, Option<f64>)> {
-        let place = self.router.place(ticket, self.now())?;
-        Some((place.position, place.eta_ms.map(seconds)))
+    fn place(&self, py: Python<'_>, ticket: u64) -> PyResult<Option<(usize, Option<f64>)>> {
+        let place = self.router.place(ticket, self.clock.now(py)?);
+        Ok(place.map(|place| (place.position, place.eta_ms.map(seconds))))
     }
 
     fn load(&self, py: Python<'_>, model: &Bound<'_, PyString>) -> PyResult<ModelLoad> {
-        Ok(ModelLoad { load: self.router.load(self.key(py, &text(model))?) })
+        let key = self.key(py, &text(model))?;
+        Ok(ModelLoad { load: self.router.load(key, self.clock.now(py)?) })
+    }
+
+    #[pyo3(signature = (model, *, memory_bytes=None, load_ms=None))]
+    fn model_loaded(
+        &self,
+        py: Python<'_>,
+        model: &Bound<'_, PyString>,
+        memory_bytes: Option<&Bound<'_, PyAny>>,
+        load_ms: Option<&Bound<'_, PyAny>>,
+    ) -> PyResult<Py<Effects>> {
+        let key = self.key(py, &text(model))?;
+        let bytes = memory_bytes.map(|value| count("memory_bytes", value)).transpose()?;
+        let load_ms = load_ms.map(|value| amount("load_ms", value)).transpose()?;
+        let now = self.clock.now(py)?;
+        self.effects(py, self.router.model_loaded(key, bytes, load_ms, now), now)
+    }
+
+    fn model_unloaded(&self, py: Python<'_>, model: &Bound<'_, PyString>) -> PyResult<Py<Effects>> {
+        let key = self.key(py, &text(model))?;
+        let now = self.clock.now(py)?;
+        self.effects(py, self.router.model_unloaded(key, now), now)
+    }
+
+    #[pyo3(signature = (model, *, memory_bytes=None))]
+    fn model_not_loaded(
+        &self,
+        py: Python<'_>,
+        model: &Bound<'_, PyString>,
+        memory_bytes: Option<&Bound<'_, PyAny>>,
+    ) -> PyResult<Py<Effects>> {
+        let key = self.key(py, &text(model))?;
+        let bytes = memory_bytes.map(|value| count("memory_bytes", value)).transpose()?;
+        let now = self.clock.now(py)?;
+        self.effects(py, self.router.model_not_loaded(key, bytes, now), now)
+    }
+
+    fn preload(&self, py: Python<'_>, model: &Bound<'_, PyString>) -> PyResult<Py<Effects>> {
+        let model = &*text(model);
+        let key = self.key(py, model)?;
+        let now = self.clock.now(py)?;
+        match self.router.preload(key, now) {
+            Ok(told) => self.effects(py, told, now),
+            Err(why) => Err(refusal(py, model, why, now)),
+        }
+    }
+
+    fn residents(&self, py: Python<'_>, backend: &Bound<'_, PyString>) -> PyResult<Vec<Resident>> {
+        let held = self.memory_of(py, &text(backend))?.held;
+        Ok(held.into_iter().map(Resident::new).collect())
+    }
+
+    fn memory(&self, py: Python<'_>, backend: &Bound<'_, PyString>) -> PyResult<(Option<u64>, u64)> {
+        let Memory { capacity, in_use, .. } = self.memory_of(py, &text(backend))?;
+        Ok((capacity, in_use))
     }
 
     #[pyo3(signature = (user))]
@@ -342,7 +411,7 @@ impl CoreRouter {
         py: Python<'py>,
         user: Option<&Bound<'py, PyString>>,
     ) -> PyResult<Bound<'py, PyDict>> {
-        let now = self.now();
+        let now = self.clock.now(py)?;
         standing(py, &self.router.standing(self.users.of(user.map(text).as_deref()), now), now)
     }
 
@@ -353,19 +422,19 @@ impl CoreRouter {
     fn begin(&self, py: Python<'_>, model: &Bound<'_, PyString>) -> PyResult<u64> {
         let model = &*text(model);
         let key = self.key(py, model)?;
-        let now = self.now();
+        let now = self.clock.now(py)?;
         self.router.begin(key, now).map_err(|not_now| not_now_error(py, model, not_now, now))
     }
 
     fn health(&self, py: Python<'_>, model: &Bound<'_, PyString>) -> PyResult<ModelHealth> {
         let key = self.key(py, &text(model))?;
         let model = self.resolve(py, model)?;
-        Ok(ModelHealth { model, core: self.router.health(key, self.now()) })
+        Ok(ModelHealth { model, core: self.router.health(key, self.clock.now(py)?) })
     }
 
     fn backend_health(&self, py: Python<'_>, backend: &Bound<'_, PyString>) -> PyResult<ModelHealth> {
         let name = text(backend).into_owned();
-        match self.router.backend_health(&name, self.now()) {
+        match self.router.backend_health(&name, self.clock.now(py)?) {
             Some(core) => Ok(ModelHealth { model: name, core }),
             None => Err(no_backend(py, &name)),
         }
@@ -393,6 +462,8 @@ impl CoreRouter {
     fn replace_table(&self, settings: &Bound<'_, PyAny>) -> PyResult<()> {
         let py = settings.py();
         let (settings, rules) = settings::read(settings, &self.users)?;
-        self.router.replace(settings, rules, self.now()).map_err(|problems| config_error(py, &problems))
+        self.router
+            .replace(settings, rules, self.clock.now(py)?)
+            .map_err(|problems| config_error(py, &problems))
     }
 }

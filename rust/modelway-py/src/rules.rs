@@ -11,6 +11,7 @@ use modelway_core::budget::RetryPolicy;
 use modelway_core::limits::Limits;
 use modelway_core::quota::Quota;
 use modelway_core::rate::Rate;
+use modelway_core::swap::Policy;
 use modelway_core::users::{User, UserLimits};
 use modelway_core::{BreakerPolicy, Millis, Rules};
 use pyo3::exceptions::PyValueError;
@@ -82,13 +83,22 @@ struct RawModel {
     max_concurrent: Option<u32>,
     #[pyo3(item, default)]
     limits: RawLimits,
+    #[pyo3(item, default)]
+    is_pinned: bool,
 }
 
 #[derive(FromPyObject)]
 #[pyo3(from_item_all)]
 struct RawBackend {
     name: String,
+    #[pyo3(default)]
     memory_bytes: Option<u64>,
+    #[pyo3(default)]
+    is_managed: bool,
+    #[pyo3(default)]
+    computes_alone: bool,
+    #[pyo3(default)]
+    max_wait_ms: Option<Millis>,
     max_waiting: usize,
     limits: RawLimits,
     retry_percent: u32,
@@ -187,8 +197,12 @@ impl RawRules {
         let default = Rules::default();
         let breaker = BreakerPolicy::default();
         let of_backend = |backend: RawBackend| {
+            let policy = Policy::default();
             let resources = BackendResources {
                 memory_bytes: backend.memory_bytes,
+                is_managed: backend.is_managed,
+                computes_alone: backend.computes_alone,
+                swap: Policy { max_wait_ms: backend.max_wait_ms.unwrap_or(policy.max_wait_ms), ..policy },
                 max_waiting: backend.max_waiting,
                 limits: backend.limits.limits()?,
                 retries: RetryPolicy {
@@ -200,8 +214,8 @@ impl RawRules {
         };
         let of_model = |model: RawModel| {
             let limits = model.limits.limits()?;
-            let max_concurrent = model.max_concurrent;
-            Ok((model.id, ModelResources { max_concurrent, limits, ..ModelResources::default() }))
+            let RawModel { id, max_concurrent, is_pinned, .. } = model;
+            Ok((id, ModelResources { max_concurrent, limits, is_pinned, ..ModelResources::default() }))
         };
         Ok(Rules {
             breaker: BreakerPolicy {

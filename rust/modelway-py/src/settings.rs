@@ -49,6 +49,8 @@ struct RawSettings {
     priors: Vec<(String, f32)>,
     #[pyo3(default)]
     budgets_ms: Option<RawBudgets>,
+    #[pyo3(default)]
+    prefer_warm: bool,
 }
 
 fn known<T>(parse: impl Fn(&str) -> Option<T>, name: &str) -> PyResult<T> {
@@ -112,6 +114,7 @@ pub(crate) fn read(raw: &Bound<'_, PyAny>, users: &UserHash) -> PyResult<(Settin
             standard_ms: budgets.standard,
             deep_ms: budgets.deep,
         }),
+        prefer_warm: raw.prefer_warm,
     };
     Ok((settings, rules))
 }

@@ -8,13 +8,14 @@ from __future__ import annotations
 
 import asyncio
 import os
-from collections.abc import AsyncGenerator, Mapping
-from contextlib import aclosing
+from collections import Counter
+from collections.abc import AsyncGenerator, Iterable, Mapping
+from contextlib import aclosing, suppress
 from dataclasses import replace
 from pathlib import Path
 from typing import NamedTuple
 
-from modelway.backends.base import ChatCall, Deadlines, RunningModel, ServedModel
+from modelway.backends.base import ChatCall, Deadlines, LoadCall, RunningModel, ServedModel
 from modelway.backends.llama_cpp.child import EngineOptions, LlamaChild
 from modelway.backends.llama_cpp.gguf_header import MAGIC
 from modelway.backends.llama_cpp.library import Library
@@ -77,10 +78,13 @@ class LlamaCppBackend:
         )
         # The engine announces keep-alive and closes after each streamed answer.
         self._connections = replace(connections or ConnectionConfig(connect_s=deadlines.connect_s), keep_alive=False)
-        self._library = Library(self._models, folder, self._options.context)
+        self._library = Library(self._models, folder, self._options.context, self._options.parallel)
         #: Loading or loaded; an entry goes when its load fails or its process ends.
         self._workers: dict[str, asyncio.Task[_Worker]] = {}
+        #: Requests under way, by model.
+        self._asked: Counter[str] = Counter()
         self._watchers: dict[LlamaChild, asyncio.Task[None]] = {}
+        self._stopping: set[asyncio.Task[None]] = set()
         self._closed = False
 
     def unsupported_options(self, call: ChatCall) -> tuple[str, ...]:
@@ -88,25 +92,51 @@ class LlamaCppBackend:
 
     async def stream(self, call: ChatCall) -> AsyncGenerator[BackendEvent, None]:
         load = self._load(call.model_id, call.load_s)
-        if not load.done():
-            yield ModelLoading(call.model_id, self.name)
-        worker = await self._loaded(load, call.model_id)
+        self._asked[call.model_id] += 1
         try:
-            async with aclosing(worker.backend.stream(call)) as events:
-                async for event in events:
-                    yield event
-        except BackendError as error:
-            if error.kind in ("connect", "reset", "interrupted"):
-                await self._notice_end(worker.child)
-            raise
+            if not load.done():
+                yield ModelLoading(call.model_id, self.name)
+            worker = await self._loaded(load, call.model_id)
+            try:
+                async with aclosing(worker.backend.stream(call)) as events:
+                    async for event in events:
+                        yield event
+            except BackendError as error:
+                if error.kind in ("connect", "reset", "interrupted"):
+                    await self._notice_end(worker.child)
+                raise
+        finally:
+            self._asked[call.model_id] -= 1
 
     async def served(self) -> list[ServedModel]:
         """Its models, by our ids, whose files are there, and those of its folder."""
         return await asyncio.to_thread(self._library.served)
 
     async def running(self) -> list[RunningModel]:
-        """The loaded models; what they take in memory, their processes don't tell."""
-        return [RunningModel(worker.model_id, context=self._options.context) for worker in self.workers()]
+        """The loaded models, with the resident memory of their processes."""
+        workers = self.workers()
+        sizes = await asyncio.to_thread(_resident_bytes, [worker.pid for worker in workers])
+        return [
+            RunningModel(worker.model_id, size_bytes=sizes.get(worker.pid), context=self._options.context)
+            for worker in workers
+        ]
+
+    async def load(self, call: LoadCall) -> None:
+        await self._loaded(self._load(call.model_id, call.load_s), call.model_id)
+
+    async def unload(self, call: LoadCall) -> None:
+        load = self._workers.get(call.model_id)
+        if load is None:
+            return
+        if self._asked[call.model_id]:
+            raise Origin(self.name, call.model_id).error("busy", "it can't be unloaded while a request uses it")
+        # Out of reach first: who comes meanwhile starts another process.
+        del self._workers[call.model_id]
+        stop = asyncio.create_task(self._stop(load))
+        self._stopping.add(stop)
+        stop.add_done_callback(self._stopping.discard)
+        # Shielded: whoever gives up waiting leaves no process behind.
+        await asyncio.shield(stop)
 
     async def probe(self) -> None:
         """No server: the worker of a model is started when the model is asked."""
@@ -119,12 +149,9 @@ class LlamaCppBackend:
     async def aclose(self) -> None:
         """End all child processes and wait for them; requests after this fail."""
         self._closed = True
-        loads = list(self._workers.values())
-        for load in loads:
-            load.cancel()
-        if loads:
-            await asyncio.wait(loads)
-        await asyncio.gather(*(load.result().child.stop() for load in loads if _succeeded(load)))
+        await asyncio.gather(*map(self._stop, list(self._workers.values())))
+        if self._stopping:
+            await asyncio.wait(list(self._stopping))
         if self._watchers:
             await asyncio.wait(list(self._watchers.values()))
 
@@ -140,7 +167,19 @@ class LlamaCppBackend:
 
     def _load_ended(self, model_id: str, load: asyncio.Task[_Worker]) -> None:
         if not _succeeded(load):
+            self._forget(model_id, load)
+
+    def _forget(self, model_id: str, load: object) -> None:
+        """Where it is still there: it may have been unloaded, and the model be loading again."""
+        if self._workers.get(model_id) is load:
             del self._workers[model_id]
+
+    async def _stop(self, load: asyncio.Task[_Worker]) -> None:
+        """Break off a load, or end the process that it has started, and wait until it has ended."""
+        load.cancel()
+        await asyncio.wait({load})
+        if _succeeded(load):
+            await load.result().child.stop()
 
     async def _loaded(self, load: asyncio.Task[_Worker], model_id: str) -> _Worker:
         try:
@@ -149,7 +188,7 @@ class LlamaCppBackend:
         except asyncio.CancelledError:
             waiter = asyncio.current_task()
             if load.cancelled() and waiter is not None and not waiter.cancelling():
-                # Only ``aclose`` cancels a load; the one who waits for it was not cancelled.
+                # ``aclose`` or ``unload`` has cancelled the load, and nobody the one who waits for it.
                 raise self._closed_error(model_id) from None
             raise
 
@@ -169,12 +208,13 @@ class LlamaCppBackend:
             pool_name=f"{self.name}/{model_id}",
         )
         worker = _Worker(child, backend)
-        self._watchers[child] = asyncio.create_task(self._forget_ended(model_id, worker))
+        load = asyncio.current_task()
+        self._watchers[child] = asyncio.create_task(self._forget_ended(model_id, load, worker))
         return worker
 
-    async def _forget_ended(self, model_id: str, worker: _Worker) -> None:
+    async def _forget_ended(self, model_id: str, load: object, worker: _Worker) -> None:
         await worker.child.exited
-        del self._workers[model_id]
+        self._forget(model_id, load)
         await worker.backend.aclose()
         del self._watchers[worker.child]
 
@@ -184,12 +224,24 @@ class LlamaCppBackend:
             await asyncio.wait({watcher}, timeout=_LAST_GASP_S)
 
     def _closed_error(self, model_id: str) -> BackendError:
-        return Origin(self.name, model_id).error("connect", "this backend was closed")
+        why = "this backend was closed" if self._closed else "it was unloaded before it was there"
+        return Origin(self.name, model_id).error("connect", why)
 
 
 def _succeeded(load: asyncio.Task[_Worker]) -> bool:
     """Whether a worker is there; also takes note of an exception, or asyncio would report it as lost."""
     return load.done() and not load.cancelled() and load.exception() is None
+
+
+def _resident_bytes(pids: Iterable[int]) -> dict[int, int]:
+    """What each process has in physical memory, pages of the model's file included. Blocks."""
+    import psutil
+
+    sizes = {}
+    for pid in pids:
+        with suppress(psutil.Error):  # it has ended meanwhile
+            sizes[pid] = psutil.Process(pid).memory_info().rss
+    return sizes
 
 
 def _checked_file(path: Path | None, origin: Origin) -> Path:

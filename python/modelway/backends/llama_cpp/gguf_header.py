@@ -18,6 +18,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import BinaryIO
 
+from modelway.backends.kv_cache import kv_bytes_per_token
 from modelway.errors import ModelwayError
 
 #: The largest vocabularies in use take some 20 MiB.
@@ -63,7 +64,8 @@ class GgufHeader:
 
     ``kind`` is ``general.type`` (model, adapter, mmproj ...), ``size_label`` the size in its maker's words (135M,
     8x7B), ``parameter_count`` the weights in this file, which may be one of several ``parts``. ``pooling_type`` is
-    there in models that turn a text into one vector. ``chat_template`` holds all of its templates.
+    there in models that turn a text into one vector. ``kv_bytes_per_token`` is the memory that each token of its
+    context takes. ``chat_template`` holds all of its templates.
     """
 
     architecture: str | None = None
@@ -76,6 +78,7 @@ class GgufHeader:
     parameter_count: int = 0
     parts: int = 1
     pooling_type: int | None = None
+    kv_bytes_per_token: int | None = None
     chat_template: str = ""
 
 
@@ -113,10 +116,15 @@ def parse_header(file: BinaryIO, size: int) -> GgufHeader:
     return _described(values, parameter_count)
 
 
+#: The ends of an architecture's own keys.
+_OF_ARCHITECTURE = (
+    ".context_length", ".pooling_type", ".block_count", ".embedding_length", ".attention.head_count",
+    ".attention.head_count_kv", ".attention.key_length", ".attention.value_length",
+)  # fmt: skip
+
+
 def _is_wanted(key: str) -> bool:
-    return key.startswith(("general.", "split.", "tokenizer.chat_template")) or key.endswith(
-        (".context_length", ".pooling_type")
-    )
+    return key.startswith(("general.", "split.", "tokenizer.chat_template")) or key.endswith(_OF_ARCHITECTURE)
 
 
 def _described(values: dict[str, _Value], parameter_count: int) -> GgufHeader:
@@ -142,6 +150,7 @@ def _described(values: dict[str, _Value], parameter_count: int) -> GgufHeader:
         parameter_count=parameter_count,
         parts=number("split.count") or 1,
         pooling_type=number(f"{architecture}.pooling_type"),
+        kv_bytes_per_token=kv_bytes_per_token(lambda key: number(f"{architecture}.{key}")),
         chat_template="\n".join(template for template in templates if isinstance(template, str)),
     )
 

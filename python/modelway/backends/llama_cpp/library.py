@@ -28,15 +28,17 @@ _Version = tuple[Path, int, int]
 
 
 class Library:
-    """The files ``models`` (by our model id), and what is in ``folder``. ``context``: tokens a model is run with.
+    """The files ``models`` (by our model id), and what is in ``folder``. ``context``: tokens each of ``parallel``
+    requests to a model has.
 
     All of it blocks: not for an event loop. May be called from several threads at once.
     """
 
-    def __init__(self, models: Mapping[str, Path], folder: Path | None, context: int):
+    def __init__(self, models: Mapping[str, Path], folder: Path | None, context: int, parallel: int = 1):
         self._models = models
         self._folder = folder
         self._context = context
+        self._parallel = parallel
         self._read: dict[_Version, GgufHeader | None] = {}
 
     def served(self) -> list[ServedModel]:
@@ -101,6 +103,8 @@ class Library:
             quantization=header.quantization,
             parameters=header.size_label or counted,
             family=header.architecture,
+            kv_bytes_per_token=header.kv_bytes_per_token,
+            loaded_context=self._context * self._parallel,
             path=path,
         )
 

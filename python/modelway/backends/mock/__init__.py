@@ -10,10 +10,10 @@ asked. Tests wait for its facts (a request has come, a piece has gone, a client 
 
 How an answer is made: ``inference`` runs a request; a route (``ollama``, ``openai``) reads it; ``wire``
 decides what the model says; a dialect (``ollama_wire``, ``openai_wire``) writes the bytes; ``delivery``
-sends them and lets faults strike.
+sends them and lets faults strike. ``residency`` says who may run: it schedules models as Ollama does.
 """
 
-from modelway.backends.mock.config import MockModelConfig, MockToolCall
+from modelway.backends.mock.config import MockModelConfig, MockToolCall, OllamaLimits
 from modelway.backends.mock.faults import Fault, FaultKind
 from modelway.backends.mock.history import Gate, ModelRequest
 from modelway.backends.mock.server import MultiModelMockBackend
@@ -27,6 +27,7 @@ __all__ = [
     "MockToolCall",
     "ModelRequest",
     "MultiModelMockBackend",
+    "OllamaLimits",
     "ServerThread",
     "run_in_thread",
 ]

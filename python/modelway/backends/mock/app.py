@@ -45,8 +45,12 @@ def make_app(backend: MockState) -> web.Application:
         return json_response(ollama.show_entry(name, backend.models[name]))
 
     async def ps(_: web.Request) -> web.Response:
-        loaded = backend.residency.loaded().items()
-        entries = [ollama.ps_entry(name, backend.models[name], left) for name, left in loaded if name in backend.models]
+        memory = backend.residency
+        entries = [
+            ollama.ps_entry(name, backend.models[name], left_s, memory.context_of(name))
+            for name, left_s in memory.loaded().items()
+            if name in backend.models
+        ]
         return json_response({"models": entries})
 
     async def version(_: web.Request) -> web.Response:

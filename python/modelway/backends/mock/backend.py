@@ -8,7 +8,7 @@ from contextlib import aclosing
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
-from modelway.backends.base import ChatCall, Deadlines, RunningModel, ServedModel
+from modelway.backends.base import ChatCall, Deadlines, LoadCall, RunningModel, ServedModel
 from modelway.backends.ollama import OllamaBackend
 from modelway.backends.ollama.request import left_out
 from modelway.events import BackendEvent
@@ -63,6 +63,12 @@ class MockBackend:
         if self._url is None and self._client is None:
             return []  # nobody has asked for anything yet
         return await (await self._started()).running()
+
+    async def load(self, call: LoadCall) -> None:
+        await (await self._started()).load(call)
+
+    async def unload(self, call: LoadCall) -> None:
+        await (await self._started()).unload(call)
 
     async def probe(self) -> None:
         if self._url is not None:

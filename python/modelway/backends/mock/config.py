@@ -42,6 +42,8 @@ class MockModelConfig:
     and whatever the other fields show. ``details`` replaces what discovery is told by default: ``family`` llama,
     ``parameter_size`` 7.6B, ``quantization_level`` Q4_K_M. ``remote_host`` marks a cloud model that the server
     passes on.
+    ``load_s`` is how long loading it takes; ``size_bytes`` is what it takes on disk and in memory, ``vram_bytes`` the
+    part of it on a GPU.
     ``faults`` are met by the next requests, one each (None: served well), ``standing_fault`` by all after
     them; both can be changed while the server runs.
     """
@@ -56,6 +58,8 @@ class MockModelConfig:
     #: Servers before 0.30 leave capabilities and lengths out of ``/api/tags``, newer ones list only some capabilities.
     capabilities_in_tags: bool = True
     size_bytes: int = 4_000_000_000
+    vram_bytes: int = 0
+    load_s: float = 0.0
     details: Mapping[str, Any] = field(default_factory=dict)
     license_text: str | None = None
     remote_host: str | None = None
@@ -70,3 +74,19 @@ class MockModelConfig:
         if self.capabilities is not None:
             return list(self.capabilities)
         return ["completion", *(["tools"] if self.tool_calls else []), *(["thinking"] if self.thinking else [])]
+
+
+@dataclass(frozen=True, slots=True)
+class OllamaLimits:
+    """How the mock server schedules models, as variables of its environment tell Ollama; 0 is no limit.
+
+    ``max_loaded`` models (OLLAMA_MAX_LOADED_MODELS), which together take at most ``memory_bytes``, unless one alone
+    takes more; ``slots`` answers of a model at one time (OLLAMA_NUM_PARALLEL); ``max_queue`` requests waiting for a
+    load (OLLAMA_MAX_QUEUE), never 0; ``keep_alive_s`` for fresh loads (OLLAMA_KEEP_ALIVE).
+    """
+
+    max_loaded: int = 0
+    memory_bytes: int = 0
+    slots: int = 0
+    max_queue: int = 512
+    keep_alive_s: float = 300.0

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import time
 from collections.abc import Mapping
+from contextlib import AsyncExitStack
 from typing import TYPE_CHECKING, Any, Protocol
 
 import orjson
@@ -14,6 +15,7 @@ from modelway.backends.mock.config import MockModelConfig
 from modelway.backends.mock.delivery import Delivery, break_off, trickle_headers
 from modelway.backends.mock.faults import Fault, FaultKind
 from modelway.backends.mock.history import ModelRequest
+from modelway.backends.mock.residency import QUEUE_FULL
 from modelway.backends.mock.wire import Ask, Refusal, Timing, make_answer
 
 if TYPE_CHECKING:
@@ -30,7 +32,7 @@ _MESSAGES = {
     401: "unauthorized",
     429: "rate limit exceeded",
     500: RUNNER_DEAD,
-    503: "server busy, please try again.  maximum pending requests exceeded",
+    503: QUEUE_FULL,
 }
 
 
@@ -120,9 +122,13 @@ async def _answer(
     if name in backend.unavailable_models:
         raise Refusal(500, RUNNER_DEAD)
     ask = route.understand(name, config, record.body)
-    backend.residency.begin(name, ask.keep_alive_s)
-    timing.loaded = time.perf_counter_ns()
-    try:
+    answer = make_answer(name, config, ask, record)
+    async with AsyncExitStack() as memory:
+        if ask.unloads:
+            backend.residency.expire(name)
+        else:
+            await memory.enter_async_context(backend.residency.use(name, ask.setup, ask.keep_alive_s))
+        timing.loaded = time.perf_counter_ns()
         delivery = Delivery(
             request,
             record,
@@ -135,9 +141,7 @@ async def _answer(
             close_after_stream=backend.close_after_stream,
             timing=timing,
         )
-        return await delivery.send(make_answer(name, config, ask, record))
-    finally:
-        backend.residency.end(name)
+        return await delivery.send(answer)
 
 
 def _refused(route: InferenceRoute, refusal: Refusal) -> web.Response:

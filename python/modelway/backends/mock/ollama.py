@@ -11,8 +11,8 @@ from typing import Any
 import orjson
 
 from modelway.backends.mock.config import MockModelConfig
+from modelway.backends.mock.keep_alive import keep_alive_seconds
 from modelway.backends.mock.ollama_wire import OllamaDialect, timestamp
-from modelway.backends.mock.residency import keep_alive_seconds
 from modelway.backends.mock.wire import Ask, Refusal, tokens_in
 
 #: Options and the types Ollama wants; an unknown name is ignored, a wrong type is an error.
@@ -27,6 +27,9 @@ OPTION_TYPES: dict[str, str] = {
     "use_mmap": "boolean",
     "stop": "array",
 }
+#: Options that a model is loaded with, beside its context: another value is another load.
+RELOADING = ("num_batch", "num_gpu", "main_gpu", "use_mmap", "num_thread", "draft_num_predict")
+
 _PYTHON_TYPES: dict[str, tuple[type, ...]] = {
     "integer": (int, float), "float32": (int, float), "boolean": (bool,), "array": (list,),
 }  # fmt: skip
@@ -105,6 +108,7 @@ class OllamaRoute:
             raise Refusal(400, str(error)) from None
         silent = not (body.get("prompt") if self.generates else messages)
         limit = options.get("num_predict", -1)
+        context = int(min(options.get("num_ctx", config.max_context), config.max_context))
         return Ask(
             stream=not silent and body.get("stream") is not False,
             dialect=OllamaDialect(
@@ -114,12 +118,13 @@ class OllamaRoute:
                 done_reason=("unload" if keep_alive_s == 0 else "load") if silent else None,
                 raw=bool(body.get("raw")),
             ),
-            prompt_tokens=_fitting(texts, min(options.get("num_ctx", config.max_context), config.max_context), body),
+            prompt_tokens=_fitting(texts, context, body),
             limit=int(limit) if limit >= 0 else None,
             thinks=thinks,
             wants_tool=bool(body.get("tools") and messages and messages[-1].get("role") != "tool"),
             silent=silent,
             keep_alive_s=keep_alive_s,
+            setup=(("num_ctx", context), *((name, options[name]) for name in RELOADING if name in options)),
         )
 
     def _thinks(self, body: dict[str, Any], config: MockModelConfig, name: str) -> bool:
@@ -209,7 +214,7 @@ def show_entry(name: str, config: MockModelConfig) -> dict[str, Any]:
     return entry
 
 
-def ps_entry(name: str, config: MockModelConfig, expires_in_s: float) -> dict[str, Any]:
+def ps_entry(name: str, config: MockModelConfig, expires_in_s: float, context: int) -> dict[str, Any]:
     """One model of ``/api/ps``; one that stays for ever shows a date about 292 years ahead."""
     left_ns = int(min(expires_in_s, 9_223_372_036.0) * 1e9)
     return {
@@ -219,8 +224,8 @@ def ps_entry(name: str, config: MockModelConfig, expires_in_s: float) -> dict[st
         "digest": _digest(name, config),
         "details": _details(config),
         "expires_at": timestamp(time.time_ns() + left_ns).replace("Z", "+00:00"),
-        "size_vram": 0,
-        "context_length": config.max_context,
+        "size_vram": config.vram_bytes,
+        "context_length": context,
     }
 
 

@@ -59,6 +59,7 @@ class OpenAIRoute:
             limit=limit if limit is not None and limit >= 0 else None,
             thinks=config.can("thinking") and body.get("reasoning_effort") != "none",
             wants_tool=bool(body.get("tools")) and messages[-1].get("role") != "tool",
+            setup=(("num_ctx", config.max_context),),
         )
 
 

@@ -12,8 +12,7 @@ from typing import Self
 from aiohttp import web
 
 from modelway.backends.mock.app import make_app
-from modelway.backends.mock.config import MockModelConfig
-from modelway.backends.mock.residency import Residency
+from modelway.backends.mock.config import MockModelConfig, OllamaLimits
 from modelway.backends.mock.state import MockState
 
 #: How many clients may connect in one moment, before the loop comes round to them.
@@ -31,7 +30,8 @@ class MultiModelMockBackend(MockState):
 
     ``version`` is what ``/api/version`` tells. ``close_after_stream`` closes the connection after each
     streamed answer although keep-alive is announced, as llama.cpp's server does. With ``tls``, a server's
-    context with its certificate, it speaks https and nothing else.
+    context with its certificate, it speaks https and nothing else. ``limits`` says how many models fit and how many
+    requests each serves at a time; by default all of them. ``loads`` names the models that were loaded, in order.
 
     A server belongs to the event loop that started it; :func:`run_in_thread` brings one of its own.
     """
@@ -43,8 +43,9 @@ class MultiModelMockBackend(MockState):
         version: str = "0.32.15",
         close_after_stream: bool = False,
         tls: ssl.SSLContext | None = None,
+        limits: OllamaLimits | None = None,
     ):
-        super().__init__(models, version, close_after_stream)
+        super().__init__(models, version, close_after_stream, limits or OllamaLimits())
         self._tls = tls
         self._runner: web.AppRunner | None = None
         self._listener: asyncio.Server | None = None
@@ -90,11 +91,12 @@ class MultiModelMockBackend(MockState):
         self._listener.close()
         self._listener = None
         self._reserved = _bound_socket(self._address)  # not listening: it only keeps the port ours
+        self.residency.close()
         for connection in self._web_server().connections:
             if connection.transport is not None:
                 connection.transport.abort()
         await self.wait_for(lambda: not any(record.running for record in self.request_history))
-        self.residency = Residency()
+        self.residency = self.empty_memory()
 
     async def restart(self) -> None:
         """As if the process had died and another had been started at once."""

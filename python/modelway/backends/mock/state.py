@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Callable, Mapping
 
-from modelway.backends.mock.config import MockModelConfig
+from modelway.backends.mock.config import MockModelConfig, OllamaLimits
 from modelway.backends.mock.faults import Fault, FaultScript
 from modelway.backends.mock.history import Changes, Gate, ModelRequest
 from modelway.backends.mock.residency import Residency
@@ -17,20 +17,28 @@ class MockState:
     The public face, with its documentation, is :class:`MultiModelMockBackend`, which adds the server.
     """
 
-    def __init__(self, models: Mapping[str, MockModelConfig], version: str, close_after_stream: bool):
+    def __init__(
+        self, models: Mapping[str, MockModelConfig], version: str, close_after_stream: bool, limits: OllamaLimits
+    ):
         self.models: dict[str, MockModelConfig] = dict(models)
         self.unavailable_models: set[str] = set()
         self.request_history: list[ModelRequest] = []
         self.path_counts: Counter[str] = Counter()
         self.connections = 0
+        self.loads: list[str] = []
         self.version = version
         self.close_after_stream = close_after_stream
         # What the routes work with; tests use the methods below.
         self.changes = Changes()
         self.gates: list[Gate] = []
         self.stalled = Gate(self.changes)
-        self.residency = Residency()
+        self.limits = limits
+        self.residency = self.empty_memory()
         self._scripts: dict[str, FaultScript] = {}
+
+    def empty_memory(self) -> Residency:
+        """Where nothing is loaded."""
+        return Residency(self.models, self.limits, on_load=self.loads.append, note=self.changes.note)
 
     @property
     def is_up(self) -> bool:

@@ -14,6 +14,9 @@ from typing import Any, Protocol
 from modelway.backends.mock.config import MockModelConfig, MockToolCall, pieces_of
 from modelway.backends.mock.history import ModelRequest
 
+#: What makes a loaded model unfit for a request that wants something else: its context and other options of its load.
+Setup = tuple[tuple[str, object], ...]
+
 #: How many characters the mock counts as one token.
 CHARS_PER_TOKEN = 4
 
@@ -100,7 +103,8 @@ class Ask:
     """A request of either protocol, as far as it decides the answer.
 
     ``limit`` is the most pieces it may have. ``silent``: the model is only to be loaded or unloaded.
-    ``keep_alive_s``: how long the model is to stay in memory afterwards; None: as long as before.
+    ``keep_alive_s``: how long the model is to stay in memory afterwards; None: as long as before. ``setup`` is what it
+    has to be loaded with.
     """
 
     stream: bool
@@ -111,6 +115,12 @@ class Ask:
     wants_tool: bool = False
     silent: bool = False
     keep_alive_s: float | None = None
+    setup: Setup = ()
+
+    @property
+    def unloads(self) -> bool:
+        """Whether the model is only to leave."""
+        return self.silent and self.keep_alive_s == 0
 
 
 def make_answer(name: str, config: MockModelConfig, ask: Ask, record: ModelRequest) -> Answer:

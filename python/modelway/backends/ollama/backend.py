@@ -13,10 +13,10 @@ from collections.abc import AsyncGenerator, Mapping
 from contextlib import aclosing
 from typing import Any
 
-from modelway.backends.base import PROBE_S, ChatCall, Deadlines, RunningModel, ServedModel
+from modelway.backends.base import PROBE_S, ChatCall, Deadlines, LoadCall, RunningModel, ServedModel
 from modelway.backends.ollama.answer import OllamaAnswer
 from modelway.backends.ollama.listing import Shown, described, named, remote_host, running_model, shown_of
-from modelway.backends.ollama.request import chat_body, left_out
+from modelway.backends.ollama.request import chat_body, left_out, load_body, unload_body
 from modelway.backends.wire.exchange import sent
 from modelway.backends.wire.lines import LineFramer
 from modelway.backends.wire.records import encode, objects, parse_object, text, told
@@ -32,6 +32,10 @@ _LOCAL_SUFFIX_SINCE = (0, 17, 6)
 _LOADING_SIGN_S = 1.0
 #: For requests that ask nothing of a model.
 _CONTROL_S = 5.0
+#: An unload is done in some milliseconds, or as soon as the last request has ended; from one look to the next the pause
+#: doubles between these bounds.
+_UNLOAD_S = 10.0
+_FIRST_LOOK_S, _LAST_LOOK_S = 0.005, 0.25
 #: ``/api/show`` requests at once: each reads a file there.
 _SHOWN_AT_ONCE = 8
 _STREAM_TYPES = ("application/x-ndjson", "application/json")
@@ -105,6 +109,25 @@ class OllamaBackend:
         origin = Origin(self.name)
         return list(map(running_model, named(objects(await self._ask("GET", "/api/ps", origin), "models", origin))))
 
+    async def load(self, call: LoadCall) -> None:
+        origin = Origin(self.name, call.model_id)
+        load_s = self._deadlines.load_s if call.load_s is None else call.load_s
+        body = load_body(call, await self._called(call.model, origin))
+        await self._ask("POST", "/api/chat", origin, body, timeout_s=load_s)
+
+    async def unload(self, call: LoadCall) -> None:
+        """The server says yes at once and unloads when nobody uses the model, so it is looked at until it is gone."""
+        origin = Origin(self.name, call.model_id)
+        await self._ask("POST", "/api/chat", origin, unload_body(await self._called(call.model, origin)))
+        pause_s = _FIRST_LOOK_S
+        try:
+            async with asyncio.timeout(_UNLOAD_S):
+                while await self._is_listed(call.model):
+                    await asyncio.sleep(pause_s)
+                    pause_s = min(2 * pause_s, _LAST_LOOK_S)
+        except TimeoutError:
+            raise origin.error("busy", f"it was not unloaded within {_UNLOAD_S:g} s; somebody uses it") from None
+
     async def probe(self) -> None:
         await self._ask("GET", "/api/version", Origin(self.name), timeout_s=PROBE_S)
 
@@ -139,10 +162,12 @@ class OllamaBackend:
     async def _is_cold(self, name: str) -> bool:
         """Whether the model is not in memory; a model that is being loaded is not listed yet."""
         try:
-            running = await self.running()
+            return not await self._is_listed(name)
         except BackendError:
             return False
-        return with_tag(name).lower() not in {model.name.lower() for model in running}
+
+    async def _is_listed(self, name: str) -> bool:
+        return with_tag(name).lower() in {model.name.lower() for model in await self.running()}
 
     async def _ask(
         self,

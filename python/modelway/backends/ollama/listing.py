@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from modelway.backends.base import RunningModel, ServedModel
+from modelway.backends.kv_cache import kv_bytes_per_token
 from modelway.backends.wire.records import count, part, told, words
 
 #: What is kept of a licence text: its name stands at the top.
@@ -28,6 +29,7 @@ class Shown:
     quantization: str | None = None
     parameters: str | None = None
     family: str | None = None
+    kv_bytes_per_token: int | None = None
 
 
 def named(entries: Iterable[dict[str, Any]]) -> list[dict[str, Any]]:
@@ -47,6 +49,7 @@ def shown_of(page: Mapping[str, Any]) -> Shown:
         quantization=told(details, "quantization_level"),
         parameters=told(details, "parameter_size"),
         family=told(details, "family") or architecture,
+        kv_bytes_per_token=kv_bytes_per_token(lambda key: count(info, f"{architecture}.{key}")),
     )
 
 
@@ -65,6 +68,7 @@ def described(entry: Mapping[str, Any], shown: Shown) -> ServedModel:
         quantization=told(details, "quantization_level") or shown.quantization,
         parameters=told(details, "parameter_size") or shown.parameters,
         family=told(details, "family") or shown.family,
+        kv_bytes_per_token=shown.kv_bytes_per_token,
     )
 
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from typing import Any
 
-from modelway.backends.base import ChatCall
+from modelway.backends.base import ChatCall, LoadCall
 from modelway.backends.wire.records import parse
 from modelway.origin import Origin
 
@@ -56,6 +56,18 @@ def chat_body(call: ChatCall, name: str, origin: Origin) -> dict[str, Any]:
     if (think := given.get("think")) is not None:
         body["think"] = think
     return body
+
+
+def load_body(call: LoadCall, name: str) -> dict[str, Any]:
+    """The body that loads a model: a conversation without messages, with the options of an ordinary request, as
+    others would have it loaded anew by the next."""
+    body: dict[str, Any] = {"model": name, "messages": [], "stream": False}
+    return body if call.num_ctx is None else body | {"options": {"num_ctx": call.num_ctx}}
+
+
+def unload_body(name: str) -> dict[str, Any]:
+    """The body that has a model unloaded as soon as nobody uses it."""
+    return {"model": name, "messages": [], "stream": False, "keep_alive": 0}
 
 
 def left_out(call: ChatCall) -> tuple[str, ...]:

@@ -7,7 +7,7 @@ import re
 from collections.abc import AsyncGenerator
 from contextlib import aclosing
 
-from modelway.backends.base import PROBE_S, ChatCall, Deadlines, RunningModel, ServedModel
+from modelway.backends.base import PROBE_S, ChatCall, Deadlines, LoadCall, RunningModel, ServedModel
 from modelway.backends.openai_compat.answer import OpenAIAnswer
 from modelway.backends.openai_compat.listing import served_models
 from modelway.backends.openai_compat.request import Dialect, chat_body, left_out
@@ -15,6 +15,7 @@ from modelway.backends.wire.exchange import sent
 from modelway.backends.wire.lines import SseFramer
 from modelway.backends.wire.records import encode, parse_object
 from modelway.backends.wire.refusals import refusal
+from modelway.errors import BackendError
 from modelway.events import BackendEvent
 from modelway.origin import Origin
 from modelway.pools import ConnectionConfig, PoolManager
@@ -74,11 +75,21 @@ class OpenAICompatBackend:
     async def running(self) -> list[RunningModel]:
         return []
 
+    async def load(self, call: LoadCall) -> None:
+        raise self._loads_by_itself(call)
+
+    async def unload(self, call: LoadCall) -> None:
+        raise self._loads_by_itself(call)
+
     async def probe(self) -> None:
         await self._list(Origin(self.name), PROBE_S)
 
     async def aclose(self) -> None:
         await self._pool.aclose()
+
+    def _loads_by_itself(self, call: LoadCall) -> BackendError:
+        what = "OpenAI's protocol has no request that loads or unloads a model"
+        return Origin(self.name, call.model_id).error("rejected", what)
 
     async def _list(self, origin: Origin, timeout_s: float) -> bytes:
         fetched = await self._pool.fetch(

@@ -7,9 +7,10 @@ use crate::ewma::Millis;
 use crate::fair::Share;
 use crate::limits::{Exceeded, Limits, Unit};
 use crate::rate::Excess;
+use crate::swap::Policy;
 use crate::ticket::{Granted, Ticket};
 use crate::users::Overdrawn;
-use crate::vram::{Evicted, ModelNumber};
+use crate::vram::{Device, Evicted, ModelNumber};
 
 /// A backend, in the order of [`Admission::add_backend`].
 pub type BackendNumber = usize;
@@ -21,6 +22,8 @@ pub struct ModelResources {
     pub max_concurrent: Option<u32>,
     /// Bytes that it takes while resident; none for a model that runs elsewhere.
     pub memory_bytes: u64,
+    /// It never leaves memory once it is loaded.
+    pub is_pinned: bool,
     /// Its rates.
     pub limits: Limits,
 }
@@ -30,6 +33,12 @@ pub struct ModelResources {
 pub struct BackendResources {
     /// Bytes for resident models; `None`: not known, not limited.
     pub memory_bytes: Option<u64>,
+    /// Whether it loads and unloads at our word; else it loads by itself what is asked for.
+    pub is_managed: bool,
+    /// Whether only one model at a time has running requests, as on a CPU.
+    pub computes_alone: bool,
+    /// How its models share the memory.
+    pub swap: Policy,
     /// Requests that may wait for its models.
     pub max_waiting: usize,
     /// Rates of all its models together.
@@ -38,10 +47,24 @@ pub struct BackendResources {
     pub retries: RetryPolicy,
 }
 
+impl BackendResources {
+    pub(super) const fn device(&self) -> Device {
+        Device {
+            capacity: self.memory_bytes,
+            is_managed: self.is_managed,
+            computes_alone: self.computes_alone,
+            policy: self.swap,
+        }
+    }
+}
+
 impl Default for BackendResources {
     fn default() -> Self {
         Self {
             memory_bytes: None,
+            is_managed: false,
+            computes_alone: false,
+            swap: Policy::default(),
             max_waiting: 512,
             limits: Limits::default(),
             retries: RetryPolicy::default(),
@@ -104,6 +127,8 @@ pub enum Why {
     QueueFull,
     /// It would be admitted after its deadline.
     Deadline,
+    /// Its model could not be loaded.
+    NotLoaded,
 }
 
 /// Whose rate it is.
@@ -127,13 +152,15 @@ pub struct Effects {
     pub refused: SmallVec<[(Ticket, Refusal); 1]>,
     /// Their memory was given to others: they must be unloaded first.
     pub evicted: Evicted,
+    /// They must be loaded.
+    pub load: SmallVec<[ModelNumber; 1]>,
 }
 
 impl Effects {
     /// Whether the change caused nothing.
     #[must_use]
     pub fn is_empty(&self) -> bool {
-        self.granted.is_empty() && self.refused.is_empty() && self.evicted.is_empty()
+        self.granted.is_empty() && self.refused.is_empty() && self.evicted.is_empty() && self.load.is_empty()
     }
 
     /// Adds what a later change caused.
@@ -141,6 +168,7 @@ impl Effects {
         self.granted.extend(later.granted);
         self.refused.extend(later.refused);
         self.evicted.extend(later.evicted);
+        self.load.extend(later.load);
     }
 }
 
@@ -151,7 +179,8 @@ pub struct Load {
     pub running: u32,
     /// Requests that wait.
     pub waiting: usize,
-    /// How long a newcomer would wait; `None` before anybody was served who had waited.
+    /// How long a newcomer would wait for its turn and for the model to be loaded; `None` before anybody was served
+    /// who had waited.
     pub wait_ms: Option<Millis>,
 }
 

@@ -12,6 +12,8 @@
 //! memory was given away. [`Admission::next_wake`] says when [`Admission::tick`] has something to do.
 
 mod ask;
+mod look;
+mod memory;
 mod settle;
 mod shared;
 
@@ -19,7 +21,7 @@ use std::collections::BTreeSet;
 
 use crate::budget::RetryBudget;
 use crate::ewma::Millis;
-use crate::fair::{FairQueue, Place, Share, Waiting};
+use crate::fair::{FairQueue, Share, Waiting};
 use crate::limits::{Charge, Limits, Meter};
 use crate::ticket::{Ticket, Tickets};
 use crate::users::{Standing, User, UserLimits, Users};
@@ -27,7 +29,8 @@ use crate::vram::{ModelNumber, Residency};
 pub use ask::{
     Answer, Ask, BackendNumber, BackendResources, Effects, Load, ModelResources, Refusal, Whose, Why,
 };
-use settle::{Taken, Work};
+pub use look::Waits;
+use settle::Work;
 use shared::SharedRate;
 
 /// The resources of all models.
@@ -38,8 +41,16 @@ pub struct Admission {
     common: SharedRate,
     users: Users,
     requests: Tickets<Entry>,
-    /// When a model's first request may pass its rate.
-    timers: BTreeSet<(Millis, ModelNumber)>,
+    timers: BTreeSet<(Millis, Timer)>,
+}
+
+/// Who is to be looked at when a time has come.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+enum Timer {
+    /// A model's first request may pass its rate.
+    Model(ModelNumber),
+    /// A backend may make room.
+    Backend(BackendNumber),
 }
 
 #[derive(Clone, Debug)]
@@ -49,6 +60,8 @@ struct Model {
     running: u32,
     meter: Meter,
     queue: FairQueue<Ticket>,
+    /// When those in the queue came, added up.
+    asked_sum: u128,
     timer: Option<Millis>,
     /// Its place in the lines of shared rates: the request that was first when it joined.
     in_line: Option<Ticket>,
@@ -61,6 +74,8 @@ struct Backend {
     max_waiting: usize,
     waiting: usize,
     residency: Residency,
+    /// When room may be made that can't be now.
+    look_at: Option<Millis>,
 }
 
 #[derive(Clone, Copy, Debug)]
@@ -76,7 +91,7 @@ struct Entry {
 #[derive(Clone, Copy, Debug)]
 enum State {
     Waiting,
-    Running { is_pinned: bool },
+    Running { is_pinned: bool, since: Millis },
 }
 
 /// How a request ended.
@@ -110,23 +125,32 @@ impl Admission {
             retries: RetryBudget::new(resources.retries),
             max_waiting: resources.max_waiting,
             waiting: 0,
-            residency: Residency::new(resources.memory_bytes),
+            residency: Residency::new(resources.device()),
+            look_at: None,
         });
         self.backends.len() - 1
     }
 
     /// A new model of a backend.
     pub fn add_model(&mut self, backend: BackendNumber, resources: ModelResources) -> ModelNumber {
+        let number = self.models.len();
+        self.pin(number, backend, &resources);
         self.models.push(Model {
             backend,
             resources,
             running: 0,
             meter: Meter::default(),
             queue: FairQueue::new(self.backends[backend].max_waiting),
+            asked_sum: 0,
             timer: None,
             in_line: None,
         });
-        self.models.len() - 1
+        number
+    }
+
+    fn pin(&mut self, model: ModelNumber, backend: BackendNumber, resources: &ModelResources) {
+        let bytes = resources.is_pinned.then_some(resources.memory_bytes);
+        self.backends[backend].residency.set_pinned(model, bytes);
     }
 
     /// Other resources for a model. What runs goes on; what waits is looked at again.
@@ -134,7 +158,9 @@ impl Admission {
         let ours = &mut self.models[model];
         ours.meter = resources.limits.adopt(ours.meter, &ours.resources.limits);
         ours.resources = resources;
-        self.settled([model], now)
+        let backend = ours.backend;
+        self.pin(model, backend, &resources);
+        self.settled_with_claims(model, now)
     }
 
     /// Other resources for a backend. What runs goes on; what waits is looked at again.
@@ -148,7 +174,7 @@ impl Admission {
         ours.rate.set_limits(resources.limits);
         ours.retries.set_policy(resources.retries);
         ours.max_waiting = resources.max_waiting;
-        ours.residency.resize(resources.memory_bytes);
+        ours.residency.set_device(resources.device());
         let models = 0..self.models.len();
         let of_backend: Vec<_> = models.filter(|model| self.models[*model].backend == backend).collect();
         for model in &of_backend {
@@ -191,7 +217,7 @@ impl Admission {
             return Err(Refusal { why: Why::Retries, when: Some(Self::later(None, now)) });
         }
         self.users.keep(ask.share.user, account, now);
-        let answer = match self.go_at_once(ask, now, effects) {
+        let answer = match self.go_at_once(ask, now) {
             Some(ticket) => Answer::Admitted(ticket),
             None => self.enqueue(ask, now, effects).inspect_err(|_| {
                 self.users.undo(ask.share.user, charge(ask.tokens, ask.is_retry), now, now);
@@ -205,19 +231,20 @@ impl Admission {
     }
 
     /// Admits a request that finds nobody waiting and everything free.
-    fn go_at_once(&mut self, ask: &Ask, now: Millis, effects: &mut Effects) -> Option<Ticket> {
+    fn go_at_once(&mut self, ask: &Ask, now: Millis) -> Option<Ticket> {
         if !self.models[ask.model].queue.is_empty() {
             return None;
         }
-        let Taken { is_pinned, .. } = self.take(ask.model, ask.tokens, now, effects).ok()?;
+        let is_pinned = self.take(ask.model, ask.tokens, now).ok()?;
         self.models[ask.model].queue.pass(ask.share, ask.tokens);
-        Some(self.requests.insert(Entry::of(ask, State::Running { is_pinned }, now)))
+        Some(self.requests.insert(Entry::of(ask, State::Running { is_pinned, since: now }, now)))
     }
 
     fn enqueue(&mut self, ask: &Ask, now: Millis, effects: &mut Effects) -> Result<Answer, Refusal> {
         let number = ask.model;
         let backend = self.models[number].backend;
-        let full = Refusal { why: Why::QueueFull, when: Some(Self::later(self.load(number).wait_ms, now)) };
+        let full =
+            Refusal { why: Why::QueueFull, when: Some(Self::later(self.load(number, now).wait_ms, now)) };
         if self.backends[backend].waiting >= self.backends[backend].max_waiting {
             return Err(full);
         }
@@ -228,6 +255,7 @@ impl Admission {
             return Err(full);
         }
         let is_first = queue.first() == Some(ticket);
+        self.models[number].asked_sum += u128::from(now);
         self.backends[backend].waiting += 1;
         if is_first {
             self.settle([number], now, effects);
@@ -272,14 +300,14 @@ impl Admission {
                 self.users.undo(share.user, entry.charge(), asked_at, now);
                 self.leave_queue(ticket, now, &mut effects);
             }
-            State::Running { is_pinned } => {
+            State::Running { is_pinned, since } => {
                 self.requests.remove(ticket);
                 let mut work = Work::from([number]);
                 let model = &mut self.models[number];
                 let backend = &mut self.backends[model.backend];
                 model.running -= 1;
-                if is_pinned && backend.residency.unpin(number) {
-                    work.extend(backend.residency.claimants());
+                if is_pinned {
+                    backend.residency.unpin(number, now.saturating_sub(since), now);
                 }
                 match ending {
                     Ending::Done { real_tokens } => {
@@ -309,22 +337,32 @@ impl Admission {
     /// Takes a waiting request out, and looks at who is first now.
     fn leave_queue(&mut self, ticket: Ticket, now: Millis, effects: &mut Effects) {
         if let Some(entry) = self.requests.remove(ticket) {
-            let model = entry.model;
-            self.models[model].queue.cancel(entry.waiting(ticket));
-            self.backends[self.models[model].backend].waiting -= 1;
-            self.settle([model], now, effects);
+            let model = &mut self.models[entry.model];
+            model.queue.cancel(entry.waiting(ticket));
+            model.asked_sum -= u128::from(entry.asked_at);
+            self.backends[model.backend].waiting -= 1;
+            self.settle([entry.model], now, effects);
         }
     }
 
     /// Lets those go on who waited for time to pass.
     pub fn tick(&mut self, now: Millis) -> Effects {
         let mut effects = Effects::default();
-        while let Some(&(due, number)) = self.timers.first()
+        while let Some(&(due, timer)) = self.timers.first()
             && due <= now
         {
             self.timers.pop_first();
-            self.models[number].timer = None;
-            self.settle([number], now, &mut effects);
+            match timer {
+                Timer::Model(number) => {
+                    self.models[number].timer = None;
+                    self.settle([number], now, &mut effects);
+                }
+                Timer::Backend(number) => {
+                    self.backends[number].look_at = None;
+                    self.backends[number].residency.look();
+                    self.settle([], now, &mut effects);
+                }
+            }
         }
         effects
     }
@@ -333,31 +371,6 @@ impl Admission {
     #[must_use]
     pub fn next_wake(&self) -> Option<Millis> {
         self.timers.first().map(|(due, _)| *due)
-    }
-
-    /// Where a request stands; `None` if it does not wait. Changes nothing.
-    #[must_use]
-    pub fn place(&self, ticket: Ticket, now: Millis) -> Option<Place> {
-        let entry = self.requests.get(ticket)?;
-        let Model { queue, timer, .. } = &self.models[entry.model];
-        let place = queue.place(entry.waiting(ticket))?;
-        let rate_ms = timer.map(|due| due.saturating_sub(now));
-        Some(Place { eta_ms: place.eta_ms.max(rate_ms), ..place })
-    }
-
-    /// How busy a model is. Changes nothing.
-    #[must_use]
-    pub fn load(&self, model: ModelNumber) -> Load {
-        let Model { running, queue, resources, .. } = &self.models[model];
-        let is_free = queue.is_empty() && resources.max_concurrent.is_none_or(|most| *running < most);
-        let wait_ms = if is_free { Some(0) } else { queue.eta_ms(queue.len() + 1) };
-        Load { running: *running, waiting: queue.len(), wait_ms }
-    }
-
-    /// How long a newcomer would wait, in the scale that models are compared by: where nobody knows, a second.
-    #[must_use]
-    pub fn wait_ms(&self, model: ModelNumber) -> Millis {
-        self.load(model).wait_ms.unwrap_or(Self::UNKNOWN_WAIT_MS)
     }
 
     /// What a user may still use at `now`. Changes nothing.

@@ -4,12 +4,12 @@ use std::collections::VecDeque;
 
 use super::ask::{Effects, ModelResources, Refusal, Whose, Why};
 use super::shared::Kept;
-use super::{Admission, Backend, Model, State};
+use super::{Admission, Backend, BackendNumber, Model, State, Timer};
 use crate::ewma::Millis;
 use crate::limits::{Charge, Exceeded, Unit};
 use crate::rate::Excess;
 use crate::ticket::Ticket;
-use crate::vram::ModelNumber;
+use crate::vram::{ModelNumber, Queue};
 
 /// What keeps a model's first request, in the order in which it is looked at.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -23,14 +23,6 @@ pub(super) enum Keeper {
 
 /// Models to be looked at.
 pub(super) type Work = VecDeque<ModelNumber>;
-
-/// What a request took besides a slot and its part of the rates.
-#[derive(Clone, Copy, Debug)]
-pub(super) struct Taken {
-    pub(super) is_pinned: bool,
-    /// Its model had waited for room: now others may find some.
-    had_claim: bool,
-}
 
 impl Admission {
     pub(super) fn settled(&mut self, work: impl IntoIterator<Item = ModelNumber>, now: Millis) -> Effects {
@@ -48,10 +40,10 @@ impl Admission {
         effects: &mut Effects,
     ) {
         let mut work: Work = work.into_iter().collect();
-        while let Some(number) = work.pop_front() {
+        while let Some(number) = self.next_of(&mut work, now, effects) {
             loop {
                 let Some(ticket) = self.models[number].queue.first() else {
-                    self.stand(number, None, &mut work);
+                    self.stand(number, None, now, &mut work);
                     break;
                 };
                 let tokens = self.requests.get(ticket).map_or(0, |entry| entry.tokens);
@@ -59,21 +51,19 @@ impl Admission {
                     self.refuse_first(number, ticket, why, now, effects);
                     continue;
                 }
-                match self.take(number, tokens, now, effects) {
-                    Ok(Taken { is_pinned, had_claim }) => {
+                match self.take(number, tokens, now) {
+                    Ok(is_pinned) => {
                         self.models[number].queue.pop(now);
                         self.backends[self.models[number].backend].waiting -= 1;
                         if let Some(entry) = self.requests.get_mut(ticket) {
-                            entry.state = State::Running { is_pinned };
+                            self.models[number].asked_sum -= u128::from(entry.asked_at);
+                            entry.state = State::Running { is_pinned, since: now };
                         }
                         effects.granted.push(ticket);
-                        if had_claim {
-                            work.extend(self.backends[self.models[number].backend].residency.claimants());
-                        }
-                        self.stand(number, None, &mut work);
+                        self.stand(number, None, now, &mut work);
                     }
                     Err(keeper) => {
-                        self.stand(number, Some((keeper, ticket)), &mut work);
+                        self.stand(number, Some((keeper, ticket)), now, &mut work);
                         break;
                     }
                 }
@@ -81,8 +71,48 @@ impl Admission {
         }
     }
 
+    /// The next model to be looked at: the next of `work`, else one for which a backend makes room.
+    fn next_of(&mut self, work: &mut Work, now: Millis, effects: &mut Effects) -> Option<ModelNumber> {
+        loop {
+            if let Some(number) = work.pop_front() {
+                return Some(number);
+            }
+            let dirty = self.backends.iter().position(|backend| backend.residency.is_dirty())?;
+            self.make_room(dirty, now, work, effects);
+        }
+    }
+
+    /// Lets a backend decide what is to be loaded and unloaded.
+    fn make_room(&mut self, number: BackendNumber, now: Millis, work: &mut Work, effects: &mut Effects) {
+        let models = &self.models;
+        let queue = |model: ModelNumber| {
+            let Model { queue, resources, asked_sum, .. } = &models[model];
+            let waiting = queue.len() as u64;
+            let mean = asked_sum.checked_div(u128::from(waiting)).unwrap_or(u128::from(now));
+            Queue {
+                bytes: resources.memory_bytes,
+                waiting: u32::try_from(waiting).unwrap_or(u32::MAX),
+                mean_since: Millis::try_from(mean).unwrap_or(now),
+            }
+        };
+        let backend = &mut self.backends[number];
+        let moves = backend.residency.plan(queue, now);
+        effects.evicted.extend(moves.evicted);
+        effects.load.extend(moves.load);
+        for opened in moves.opened {
+            self.models[opened].queue.resume(now);
+            work.push_back(opened);
+        }
+        let backend = &mut self.backends[number];
+        if backend.look_at != moves.look_again {
+            backend.look_at.map(|old| self.timers.remove(&(old, Timer::Backend(number))));
+            backend.look_at = moves.look_again;
+            self.timers.extend(moves.look_again.map(|due| (due, Timer::Backend(number))));
+        }
+    }
+
     /// Puts a model into the lines of what keeps its first request, and out of all others.
-    fn stand(&mut self, number: ModelNumber, kept: Option<(Keeper, Ticket)>, work: &mut Work) {
+    fn stand(&mut self, number: ModelNumber, kept: Option<(Keeper, Ticket)>, now: Millis, work: &mut Work) {
         let model = &mut self.models[number];
         let backend = &mut self.backends[model.backend];
         let keeper = kept.map(|(keeper, _)| keeper);
@@ -98,19 +128,13 @@ impl Admission {
             _ => None,
         };
         if model.timer != due {
-            model.timer.map(|old| self.timers.remove(&(old, number)));
+            model.timer.map(|old| self.timers.remove(&(old, Timer::Model(number))));
             model.timer = due;
-            self.timers.extend(due.map(|due| (due, number)));
+            self.timers.extend(due.map(|due| (due, Timer::Model(number))));
         }
         match keeper {
-            Some(Keeper::Memory) => backend.residency.claim(number, model.resources.memory_bytes),
-            // Room that it has found stays its own while it waits for a rate.
-            Some(Keeper::BackendRate(_) | Keeper::CommonRate(_)) => {}
-            None | Some(Keeper::Slot | Keeper::ModelRate(_)) => {
-                if backend.residency.withdraw(number) {
-                    work.extend(backend.residency.claimants());
-                }
-            }
+            Some(Keeper::Memory) => backend.residency.claim(number, model.resources.memory_bytes, now),
+            _ => backend.residency.withdraw(number),
         }
         let is_for_common = matches!(keeper, Some(Keeper::CommonRate(_)));
         let is_for_backend = is_for_common || matches!(keeper, Some(Keeper::BackendRate(_)));
@@ -126,7 +150,7 @@ impl Admission {
         }
     }
 
-    fn refuse_first(
+    pub(super) fn refuse_first(
         &mut self,
         number: ModelNumber,
         ticket: Ticket,
@@ -135,8 +159,10 @@ impl Admission {
         effects: &mut Effects,
     ) {
         if let Some(entry) = self.requests.remove(ticket) {
-            self.models[number].queue.cancel(entry.waiting(ticket));
-            self.backends[self.models[number].backend].waiting -= 1;
+            let model = &mut self.models[number];
+            model.queue.cancel(entry.waiting(ticket));
+            model.asked_sum -= u128::from(entry.asked_at);
+            self.backends[model.backend].waiting -= 1;
             self.users.undo(entry.share.user, entry.charge(), entry.asked_at, now);
             effects.refused.push((ticket, Refusal { why, when: None }));
         }
@@ -146,7 +172,7 @@ impl Admission {
     pub(super) fn never(&self, number: ModelNumber, tokens: u64) -> Option<Why> {
         let Model { backend, resources, .. } = &self.models[number];
         let Backend { rate, residency, .. } = &self.backends[*backend];
-        if !residency.is_possible(resources.memory_bytes) {
+        if !residency.is_possible(number, resources.memory_bytes) {
             return Some(Why::Memory);
         }
         let limits = [
@@ -158,37 +184,28 @@ impl Admission {
         never.map(|(whose, _)| Why::Rate(whose, Unit::Tokens))
     }
 
-    /// Takes all that a request of this model needs, or nothing.
-    pub(super) fn take(
-        &mut self,
-        number: ModelNumber,
-        tokens: u64,
-        now: Millis,
-        effects: &mut Effects,
-    ) -> Result<Taken, Keeper> {
+    /// Takes all that a request of this model needs, or nothing. Whether it pins the model's memory.
+    pub(super) fn take(&mut self, number: ModelNumber, tokens: u64, now: Millis) -> Result<bool, Keeper> {
         let model = &mut self.models[number];
         let backend = &mut self.backends[model.backend];
-        let ModelResources { max_concurrent, memory_bytes, limits } = model.resources;
+        let ModelResources { max_concurrent, memory_bytes, limits, .. } = model.resources;
         if max_concurrent.is_some_and(|most| model.running >= most) {
             return Err(Keeper::Slot);
         }
         let meter = limits.charge(model.meter, Charge::of(tokens), now).map_err(Keeper::ModelRate)?;
-        let is_pinned = memory_bytes > 0;
-        if is_pinned && !backend.residency.has_room(number, memory_bytes) {
+        let is_pinned = backend.residency.is_held_by_requests(memory_bytes);
+        if is_pinned && !backend.residency.has_room(number) {
             return Err(Keeper::Memory);
         }
         let backend_meter = backend.rate.check(number, tokens, now).map_err(Keeper::BackendRate)?;
         let common_meter = self.common.check(number, tokens, now).map_err(Keeper::CommonRate)?;
-        let mut had_claim = false;
         if is_pinned {
-            let pinned = backend.residency.pin(number, memory_bytes).map_err(|_| Keeper::Memory)?;
-            effects.evicted.extend(pinned.evicted);
-            had_claim = pinned.had_claim;
+            backend.residency.pin(number, memory_bytes, now).map_err(|_| Keeper::Memory)?;
         }
         model.meter = meter;
         model.running += 1;
         backend.rate.keep(backend_meter);
         self.common.keep(common_meter);
-        Ok(Taken { is_pinned, had_claim })
+        Ok(is_pinned)
     }
 }

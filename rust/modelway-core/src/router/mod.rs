@@ -6,6 +6,7 @@
 use rustc_hash::FxHashMap;
 
 mod in_force;
+mod memory;
 mod requests;
 mod roster;
 mod rules;
@@ -17,12 +18,13 @@ use crate::breaker::Attempt;
 use crate::classify::{Evidence, Reading};
 use crate::ewma::Millis;
 use crate::health::{HealthSnapshot, NotNow};
-use crate::live::Live;
+use crate::live::{Live, Outlook};
 use crate::outcome::RequestOutcome;
 use crate::request::Request;
 use crate::select::{Decision, SelectError, select};
 use crate::table::{BuildError, RoutingTable, Settings};
 pub use in_force::{LimitInForce, What};
+pub use memory::Memory;
 use requests::Held;
 pub use requests::{Answer, Changes, Refused, Terms, Told};
 use roster::Roster;
@@ -194,14 +196,15 @@ impl State {
 
     /// What speaks against models now.
     fn live(&mut self, now: impl FnOnce() -> Millis) -> Option<Arc<Live>> {
-        if self.roster.is_well() && self.requests.is_empty() {
+        if self.roster.is_well() && self.requests.is_empty() && !self.admission.is_tracked() {
             return self.roster.slow().cloned();
         }
         let now = now();
         self.roster.recover(now);
+        let waits = self.admission.waits(now);
         let outlooks = self.roster.keys().iter().map(|key| {
-            let wait_ms = self.admission.wait_ms(key.number());
-            self.roster.outlook(*key, wait_ms, now)
+            let (wait_ms, is_cold) = (waits.wait_ms(key.number()), waits.is_cold(key.number()));
+            Outlook { is_cold, ..self.roster.outlook(*key, wait_ms, now) }
         });
         Live::of(outlooks, self.table.budgets())
     }

@@ -58,8 +58,10 @@ pub struct Changes {
     pub granted: SmallVec<[u64; 4]>,
     /// They waited for what can't be any more: the ticket, its model's id, and why. They are known no more.
     pub refused: Vec<(u64, String, Refusal)>,
-    /// Models whose memory was given to others.
+    /// Models whose memory was given to others: they must be unloaded.
     pub evicted: Vec<String>,
+    /// Models that must be loaded.
+    pub load: Vec<String>,
     /// Troubles that began or are over.
     pub alerts: Alerts,
 }
@@ -107,7 +109,7 @@ impl Router {
                 (ticket, Some(attempt), Answer::Admitted(ticket.number()))
             }
             crate::admit::Answer::Queued(ticket) => {
-                let last = Place { position: state.admission.load(ask.model).waiting, eta_ms: None };
+                let last = Place { position: state.admission.load(ask.model, now).waiting, eta_ms: None };
                 let place = state.admission.place(ticket, now).unwrap_or(last);
                 (ticket, None, Answer::Queued(ticket.number(), place))
             }
@@ -147,6 +149,9 @@ impl Router {
     ) -> Told {
         let mut state = self.lock();
         if let Some(held) = state.end(ticket, outcome, now, chance) {
+            if let Some(load_ms) = outcome.load_ms {
+                state.admission.note_load(held.model.number(), load_ms, now);
+            }
             let effects = state.admission.finish(held.ticket, tokens, now);
             state.owe(effects.unwrap_or_default());
         }
@@ -206,8 +211,8 @@ impl Router {
 
     /// How busy a model is. Changes nothing.
     #[must_use]
-    pub fn load(&self, model: ModelKey) -> Load {
-        self.lock().admission.load(model.number())
+    pub fn load(&self, model: ModelKey, now: Millis) -> Load {
+        self.lock().admission.load(model.number(), now)
     }
 
     /// What a user may still use. Changes nothing.
@@ -247,10 +252,11 @@ impl State {
         }
         let evicted = effects.evicted.into_iter().map(|model| self.roster.id(model).to_owned());
         owed.evicted.extend(evicted);
+        owed.load.extend(effects.load.into_iter().map(|model| self.roster.id(model).to_owned()));
         self.owed = Some(owed);
     }
 
-    const fn tell(&mut self) -> Told {
+    pub(super) const fn tell(&mut self) -> Told {
         self.owed.take()
     }
 }

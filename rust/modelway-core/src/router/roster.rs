@@ -167,6 +167,11 @@ impl Roster {
         &self.models[model.0].health
     }
 
+    /// The number that the admission knows a backend by; `None` where none was ever called so.
+    pub(super) fn number_of_backend(&self, name: &str) -> Option<BackendNumber> {
+        self.backend_of.get(name).copied()
+    }
+
     pub(super) fn health_of_backend(&self, name: &str) -> Option<&ModelHealth> {
         self.backend_of.get(name).map(|number| &self.backends[*number].health)
     }
@@ -178,6 +183,7 @@ impl Roster {
             is_ailing: self.is_ailing(model, now),
             first_token_ms: self.models[model.0].first_token_ms,
             wait_ms,
+            is_cold: false,
         }
     }
 

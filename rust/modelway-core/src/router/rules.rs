@@ -61,13 +61,27 @@ impl Rules {
     pub(super) fn problems(&self, models: &[ModelProfile]) -> Vec<BuildError> {
         let too_large = |(index, model): (usize, &ModelProfile)| {
             let (bytes, room) = (model.memory_bytes?, self.of_backend(&model.backend_id).memory_bytes?);
-            (bytes > room).then(|| BuildError {
+            let pinned = models.iter().filter(|other| {
+                other.model_id != model.model_id
+                    && other.backend_id == model.backend_id
+                    && self.of_model(other).is_pinned
+            });
+            let of_pinned = pinned.filter_map(|other| other.memory_bytes).fold(0, u64::saturating_add);
+            (bytes.saturating_add(of_pinned) > room).then(|| BuildError {
                 path: format!("models[{index}].memory_bytes"),
-                message: format!(
-                    "{bytes} bytes are more than the {room} of the backend {:?}; correct one of them or move the \
-                     model to another backend",
-                    model.backend_id
-                ),
+                message: if bytes > room {
+                    format!(
+                        "{bytes} bytes are more than the {room} of the backend {:?}; correct one of them or move the \
+                         model to another backend",
+                        model.backend_id
+                    )
+                } else {
+                    format!(
+                        "{bytes} bytes do not fit beside the {of_pinned} of the pinned models into the {room} of the \
+                         backend {:?}; pin less, or move the model to another backend",
+                        model.backend_id
+                    )
+                },
             })
         };
         models.iter().enumerate().filter_map(too_large).collect()

@@ -1,0 +1,74 @@
+//! What is in the memory of backends: what those who load and unload report, and what is there.
+
+use super::requests::Told;
+use super::{ModelKey, Router, State};
+use crate::admit::{Admission, Effects, Refusal};
+use crate::ewma::Millis;
+use crate::vram::Held;
+
+/// What the memory of one backend holds.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Memory {
+    /// Bytes for models; `None`: not known, not limited.
+    pub capacity: Option<u64>,
+    /// Bytes of all that is loaded, is being loaded, or is not unloaded yet.
+    pub in_use: u64,
+    /// The models that hold it, by id.
+    pub held: Vec<(String, Held)>,
+}
+
+impl Router {
+    /// A model serves from now on, loaded at our word or by somebody else. It takes so many bytes and loading took so
+    /// long, where that is known.
+    pub fn model_loaded(
+        &self,
+        model: ModelKey,
+        bytes: Option<u64>,
+        load_ms: Option<f64>,
+        now: Millis,
+    ) -> Told {
+        self.report(|admission| admission.loaded(model.number(), bytes, load_ms, now))
+    }
+
+    /// A model was unloaded, or is seen not to be there.
+    pub fn model_unloaded(&self, model: ModelKey, now: Millis) -> Told {
+        self.report(|admission| admission.gone(model.number(), now))
+    }
+
+    /// A model could not be loaded. Who waits for it is refused; but where it is known that it takes more than was
+    /// thought, so many `bytes`, and its backend has that, all that is idle makes room and it is to be loaded again.
+    pub fn model_not_loaded(&self, model: ModelKey, bytes: Option<u64>, now: Millis) -> Told {
+        self.report(|admission| match bytes {
+            Some(bytes) => admission.did_not_fit(model.number(), bytes, now),
+            None => admission.failed(model.number(), now),
+        })
+    }
+
+    /// Loads a model of a managed backend as if somebody waited for it, until it is there. A model that must be left
+    /// alone is loaded too: that is for who asks.
+    ///
+    /// # Errors
+    /// What a request would be refused for.
+    pub fn preload(&self, model: ModelKey, now: Millis) -> Result<Told, Refusal> {
+        let mut state = self.lock();
+        let effects = state.admission.preload(model.number(), now)?;
+        state.owe(effects);
+        Ok(state.tell())
+    }
+
+    /// What is in a backend's memory; `None` where none was ever called so. Changes nothing.
+    #[must_use]
+    pub fn memory(&self, backend: &str) -> Option<Memory> {
+        let State { roster, admission, .. } = &*self.lock();
+        let residency = admission.residency(roster.number_of_backend(backend)?);
+        let held = residency.held().map(|held| (roster.id(held.model).to_owned(), held)).collect();
+        Some(Memory { capacity: residency.capacity(), in_use: residency.in_use(), held })
+    }
+
+    fn report(&self, change: impl FnOnce(&mut Admission) -> Effects) -> Told {
+        let mut state = self.lock();
+        let effects = change(&mut state.admission);
+        state.owe(effects);
+        state.tell()
+    }
+}
