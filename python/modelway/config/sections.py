@@ -1,7 +1,7 @@
 """The tables of the configuration file, each key documented at its field: meaning, unit, default and why.
 
 Shape is checked here: types, ranges, unknown keys, and what a key rules out in its own table. The tables that
-limit what may be used are in ``limits.py``.
+limit what may be used are in ``limits.py``, those of privacy and of what people are told in ``trust.py``.
 """
 
 from __future__ import annotations
@@ -29,6 +29,7 @@ from modelway.config.fields import (
     Tasks,
 )
 from modelway.config.limits import LimitsConfig
+from modelway.config.trust import Destination
 from modelway.errors import ConfigError, ConfigProblem
 from modelway.privacy.locality import PLACES, Place, check_url, further, ollama_url, place_of_host, place_of_url
 
@@ -114,18 +115,6 @@ class MemoryConfig(Section):
     computes_alone: bool | None = None
     """Whether only one model of a backend computes at a time; absent: where no graphics card is known. On few cores two
     at once take several times as long as one after the other."""
-
-
-class PrivacyConfig(Section):
-    """``[privacy]``: nothing leaves this device. Models elsewhere are shown and never asked."""
-
-    default_location: Literal["local"] = "local"
-    """Where models run unless the user decides otherwise: only ``local``."""
-    allow_external: bool = False
-    """Whether consent to external models may be asked for. True grants nothing by itself: consent is a record
-    of its own, and without one no external model is a candidate."""
-    secret_scan_before_external: bool = True
-    """Whether text is searched for secrets before it leaves this device."""
 
 
 class ServerConfig(Section):
@@ -328,5 +317,8 @@ class ModelConfig(Section):
     """The size of its files, bytes; absent: what its server says, else unknown."""
     location: Place | None = None
     """May declare a place further away than its backend (a model that a local server hands on), never a nearer one."""
+    destination: Destination | None = None
+    """The host where a model that its server hands on runs, which is what consent names; absent: what its server says,
+    else its backend's address."""
     display_name: Name | None = None
     """What people are shown; absent: ``id``."""

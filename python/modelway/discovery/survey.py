@@ -32,6 +32,7 @@ from modelway.discovery.memory import estimated_bytes
 from modelway.errors import BackendError
 from modelway.pools import PoolManager
 from modelway.privacy.licenses import identify
+from modelway.privacy.locality import checked_destination
 
 _log = logging.getLogger(__name__)
 
@@ -142,7 +143,7 @@ def _absent_facts(written: ModelConfig, served: ServedModel) -> dict[str, Any]:
     told = _facts(served, strengths, context=written.max_context)
     facts = {key: value for key, value in told.items() if key not in written.model_fields_set}
     if served.remote_host:
-        facts["location"] = "external"
+        facts |= _elsewhere(served.remote_host)
     return facts
 
 
@@ -167,7 +168,7 @@ def _facts(
     if license_name:
         facts["license"] = license_name
     if served.remote_host:
-        facts["location"] = "external"
+        facts |= _elsewhere(served.remote_host)
     if served.path is not None:
         facts["path"] = str(served.path)
     if served.size_bytes is not None and served.size_bytes <= 2**53:
@@ -177,6 +178,14 @@ def _facts(
     told = {"family": served.family, "parameters": served.parameters, "quantization": served.quantization}
     facts.update({key: word for key, word in told.items() if word and _is_word(word)})
     return facts
+
+
+def _elsewhere(remote_host: str) -> dict[str, Any]:
+    """Where a model is that its server hands on to ``remote_host``, which should be a URL."""
+    try:
+        return {"location": "external", "destination": checked_destination(remote_host)}
+    except ValueError:
+        return {"location": "external"}
 
 
 def _is_word(text: str) -> bool:
