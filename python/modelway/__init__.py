@@ -27,8 +27,8 @@ _HOMES = {
         "TextDelta ThinkingDelta ToolCallDelta Usage"
     ),
     "modelway.errors": (
-        "Attempt BackendError ConfigError ConfigProblem ContextTooLong InvalidRequest ModelwayError NoModelAvailable "
-        "QueueFull RateLimited StreamInterrupted UnknownBackend UnknownModel"
+        "Attempt BackendError ConfigError ConfigProblem ConsentRequired ContextTooLong EgressRefused InvalidRequest "
+        "ModelwayError NoModelAvailable QueueFull RateLimited StateError StreamInterrupted UnknownBackend UnknownModel"
     ),
 }
 _HOME_OF = {name: module for module, names in _HOMES.items() for name in names.split()}
