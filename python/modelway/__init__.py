@@ -23,8 +23,8 @@ _HOMES = {
     "modelway.conductor": "Conductor Reply RequestRecord",
     "modelway.discovery": "discover",
     "modelway.events": (
-        "AvailabilityChanged ConductorMessage Degraded Failed FallingBack Finished ModelLoading ModelSelected Queued "
-        "TextDelta ThinkingDelta ToolCallDelta Usage"
+        "AvailabilityChanged ConductorMessage ConsentNeeded Degraded Failed FallingBack Finished ModelLoading "
+        "ModelSelected Queued TextDelta ThinkingDelta ToolCallDelta Usage WarningLabel"
     ),
     "modelway.errors": (
         "Attempt BackendError ConfigError ConfigProblem ConsentRequired ContextTooLong EgressRefused InvalidRequest "

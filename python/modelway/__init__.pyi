@@ -24,6 +24,7 @@ from modelway.errors import (
 from modelway.events import (
     AvailabilityChanged,
     ConductorMessage,
+    ConsentNeeded,
     Degraded,
     Failed,
     FallingBack,
@@ -35,6 +36,7 @@ from modelway.events import (
     ThinkingDelta,
     ToolCallDelta,
     Usage,
+    WarningLabel,
 )
 from modelway.router import ModelRouter
 from modelway.types import (
@@ -66,6 +68,7 @@ __all__ = [
     "Config",
     "ConfigError",
     "ConfigProblem",
+    "ConsentNeeded",
     "ConsentRequired",
     "ContextTooLong",
     "CostTier",
@@ -106,6 +109,7 @@ __all__ = [
     "UnknownBackend",
     "UnknownModel",
     "Usage",
+    "WarningLabel",
     "WeightedSemaphore",
     "build_profile",
     "discover",

@@ -149,7 +149,7 @@ async def test_a_silent_backend_costs_the_deadline_and_hides_no_other(server: Mu
     assert {model.backend for model in config.models} == {"b"}
 
 
-@pytest.mark.parametrize("url", ["http://192.0.2.1:1", "http://ollama.example:1", "http://192.168.255.254:1"])
+@pytest.mark.parametrize("url", ["https://192.0.2.1:1", "http://ollama.example:1", "http://192.168.255.254:1"])
 async def test_backends_elsewhere_are_not_asked(url: str, monkeypatch: pytest.MonkeyPatch) -> None:
     asked: list[object] = []
     monkeypatch.setattr("modelway.discovery.survey.make_backend", lambda *args: asked.append(args))

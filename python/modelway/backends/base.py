@@ -13,6 +13,7 @@ from typing import Any, Protocol
 
 from modelway.config.settings import Deadlines
 from modelway.events import BackendEvent
+from modelway.pools import Pass
 
 __all__ = [
     "KNOWN_OPTIONS",
@@ -45,7 +46,7 @@ class ChatCall:
     messages. ``options`` holds only KNOWN_OPTIONS; ``extra`` holds fields of the caller's protocol
     (``extra_protocol``: "openai" or "ollama") that we don't know: they are passed on unchanged to a
     backend that speaks the same protocol and left out otherwise. ``load_s`` is how long the model may take to load,
-    where that is known better than by the backend's own deadline.
+    where that is known better than by the backend's own deadline. ``egress`` allows the call to leave this device.
     """
 
     model: str
@@ -57,6 +58,7 @@ class ChatCall:
     extra_protocol: str = "openai"
     num_ctx: int | None = None
     load_s: float | None = None
+    egress: Pass | None = field(default=None, repr=False)
 
 
 @dataclass(frozen=True, slots=True)

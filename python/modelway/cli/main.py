@@ -13,6 +13,8 @@ import modelway
 from modelway.cli.ask import ask
 from modelway.cli.chat import chat
 from modelway.cli.config import config
+from modelway.cli.consent import consent
+from modelway.cli.egress import egress
 from modelway.cli.evaluate import evaluate
 from modelway.cli.exits import FAILED, INTERRUPTED, WRONG_USE
 from modelway.cli.models import models
@@ -73,7 +75,7 @@ def cli() -> None:
     show_log()
 
 
-for command in (route, ask, chat, serve, models, config, evaluate, train):
+for command in (route, ask, chat, serve, models, consent, egress, config, evaluate, train):
     cli.add_command(command)
 
 

@@ -11,13 +11,16 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from modelway.backends.factory import make_backend, makings
+from modelway.backends.factory import destinations, make_backend, makings
 from modelway.errors import UnknownModel
-from modelway.pools import PoolManager, PoolStats
+from modelway.pools import Door, PoolManager, PoolStats
+from modelway.privacy.ledger import EgressLedger
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from modelway.backends.base import Backend
-    from modelway.config.settings import ResolvedModel, Settings
+    from modelway.config.settings import ResolvedBackend, ResolvedModel, Settings
 
 
 class Lineup:
@@ -58,10 +61,19 @@ class Lineup:
             backend = self._shared.taken(made_of, self)
             if backend is None:
                 definition = self._definitions[name]
-                backend = make_backend(definition, self._models_of(name), self._shared.pools, definition.deadlines)
+                models = self._models_of(name)
+                door = self._door(definition, models)
+                backend = make_backend(definition, models, self._shared.pools, definition.deadlines, door)
                 self._shared.add(backend, made_of, self)
             self._backends[name] = backend
         return backend
+
+    def _door(self, definition: ResolvedBackend, models: Sequence[ResolvedModel]) -> Door | None:
+        """The way out to where its answers may be made; None: on this device."""
+        places = destinations(definition, models)
+        if not places:
+            return None
+        return Door(places, EgressLedger(self.settings.state_folder), is_far=definition.location != "device")
 
     def pool_stats(self) -> list[PoolStats]:
         """The connections of all backends that are in use, those of retired lineups too."""

@@ -31,7 +31,16 @@ from modelway.config.fields import (
 from modelway.config.limits import LimitsConfig
 from modelway.config.trust import Destination
 from modelway.errors import ConfigError, ConfigProblem
-from modelway.privacy.locality import PLACES, Place, check_url, further, ollama_url, place_of_host, place_of_url
+from modelway.privacy.locality import (
+    PLACES,
+    Place,
+    check_url,
+    further,
+    is_literal,
+    ollama_url,
+    place_of_host,
+    place_of_url,
+)
 
 
 class RoutingConfig(Section):
@@ -229,7 +238,10 @@ class BackendConfig(Section):
             return None
         if kind == "llama_cpp":
             raise ValueError('modelway runs this engine itself; remove the line, or take kind = "openai"')
-        return check_url(url)
+        checked = check_url(url)
+        if checked.lower().startswith("http:") and is_literal(checked) and place_of_url(checked) == "external":
+            raise ValueError("prompts would leave the local network in plain text; write https://")
+        return checked
 
     @field_validator("location")
     @classmethod
