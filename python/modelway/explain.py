@@ -25,8 +25,8 @@ _REJECTIONS = {
     "external": "it runs at a provider, and nothing leaves this machine without consent",
     "lan": "it runs on another machine, and nothing leaves this machine without consent",
     "local_only": "it runs elsewhere, and the request is not to leave your own machines",
-    "unscanned": "it runs elsewhere, and text can't be searched for secrets yet; set secret_scan_before_external = false "
-    "under [privacy] to send it unsearched",
+    "unscanned": "it runs elsewhere, and text can't be searched for secrets yet; set secret_scan_before_external "
+    "= false under [privacy] to send it unsearched",
     "images_leave": "it runs elsewhere, and images can't be rid yet of what they tell beside the picture",
     "consent": "it runs elsewhere, and you have not consented to sending this there",
     "license": "the configuration forbids its licence",
