@@ -81,8 +81,9 @@ pub struct Decision {
 /// Order of candidates: the caller's model; then for the class the configured default, its chain,
 /// models with the class in `strengths` (the best of them stands for a default that is not configured), the others, those with it in `weaknesses`.
 /// Among models of the same rank those go first that have not failed lately, then those whose first token is expected
-/// in time for the task, then those that begin sooner; models of others only behind all that are not. Where the configuration prefers warm models and the caller named
-/// none, one that is in memory passes those that would have to be loaded, but for one with the class in `weaknesses`.
+/// in time for the task, then those that begin sooner; models of others stand behind all these. Where the configuration
+/// prefers warm models and the caller named none, one that is in memory passes those that would have to be loaded, but
+/// for one with the class in `weaknesses` or of others.
 ///
 /// # Errors
 /// [`SelectError`], when no model can serve.
