@@ -15,6 +15,7 @@ from modelway.backends.factory import destinations, make_backend, makings
 from modelway.errors import UnknownModel
 from modelway.pools import Door, PoolManager, PoolStats
 from modelway.privacy.ledger import EgressLedger
+from modelway.terminology import load_words
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -32,6 +33,8 @@ class Lineup:
     def __init__(self, settings: Settings, before: Lineup | None = None) -> None:
         self.settings = settings
         self.closed = False
+        self.words = load_words(settings.terminology.languages, settings.terminology_file)
+        self.has_models_elsewhere = any(model.destination is not None for model in settings.models)
         self._models = {model.id: model for model in settings.models}
         self._definitions = {backend.name: backend for backend in settings.backends}
         self._makings = {
