@@ -11,7 +11,7 @@ from modelway._core import CoreRouter
 
 if TYPE_CHECKING:
     from modelway.config import Config
-    from modelway.config.settings import ResolvedBackend, Settings
+    from modelway.config.settings import ResolvedBackend, ResolvedModel, Settings
     from modelway.waiters import Waiters
 
 
@@ -106,14 +106,15 @@ def for_core(settings: Settings, managed: Mapping[str, ManagedMemory] = _NOTHING
     fields = (
         "id", "backend", "aliases", "strengths", "weaknesses", "capabilities", "avg_ttft_ms", "avg_tokens_per_sec",
         "max_context", "max_concurrent", "supports_streaming", "supports_tools", "cost_tier",
-        "license_tier", "location",
+        "license_tier", "license", "location", "destination",
     )  # fmt: skip
     sizes = _sizes(settings, managed)
+    backends = {backend.name: backend for backend in settings.backends}
     return {
         "models": [
             {field: _plain(getattr(model, field)) for field in fields}
             | {"limits": asdict(model.limits), "is_pinned": model.pinned}
-            | {"memory_bytes": sizes[model.id]}
+            | {"memory_bytes": sizes[model.id], "is_own_network": _is_own_network(model, backends[model.backend])}
             for model in settings.models
         ],
         "backends": [
@@ -125,6 +126,9 @@ def for_core(settings: Settings, managed: Mapping[str, ManagedMemory] = _NOTHING
                 "limits": asdict(backend.limits),
                 "retry_percent": settings.health.retry_percent,
                 "retry_reserve_per_s": settings.health.retries_per_s,
+                "location": backend.location,
+                "destination": backend.destination,
+                "is_own_network": _is_own_network(backend, backend),
             }
             for backend in settings.backends
         ],
@@ -133,6 +137,12 @@ def for_core(settings: Settings, managed: Mapping[str, ManagedMemory] = _NOTHING
             "user": asdict(settings.user_limits),
             "quota": [asdict(quota) for quota in settings.quotas],
         },
+        "privacy": {
+            "allow_external": settings.privacy.allow_external,
+            "allow_lan": settings.privacy.allow_lan,
+            "secret_scan": settings.privacy.secret_scan_before_external,
+        },
+        "forbid_licenses": list(settings.forbid_licenses),
         "prefer_warm": settings.prefer_warm,
         "max_users": settings.fairness.max_users,
         "shares": list((settings.fairness.shares or {}).items()),
@@ -154,6 +164,15 @@ def for_core(settings: Settings, managed: Mapping[str, ManagedMemory] = _NOTHING
         "least_success_percent": settings.health.least_success_percent,
         "samples_to_judge": settings.health.samples_to_judge,
     }
+
+
+def _is_own_network(there: ResolvedBackend | ResolvedModel, backend: ResolvedBackend) -> bool:
+    """Whether ``there`` is a server on the local network whose literal address the user wrote, or a model of one.
+
+    A model that such a server hands on to another is not: nobody wrote that one's address.
+    """
+    is_there = there.location == backend.location == "lan" and there.destination == backend.destination
+    return is_there and there.destination is not None and backend.is_literal
 
 
 def _memory_shared(backend: ResolvedBackend, managed: ManagedMemory | None) -> dict[str, Any]:

@@ -5,6 +5,7 @@ mod arguments;
 mod batch;
 mod clock;
 mod decision;
+mod egress;
 mod errors;
 mod fair_queue;
 mod features;
@@ -72,6 +73,7 @@ fn _core(module: &Bound<'_, PyModule>) -> PyResult<()> {
     module.add("feature_space", features::feature_space(module.py())?)?;
     module.add("classifier_fingerprint", features::fingerprint())?;
     module.add_class::<router::CoreRouter>()?;
+    module.add_class::<egress::EgressPass>()?;
     module.add_class::<admission::Admitted>()?;
     module.add_class::<admission::Queued>()?;
     module.add_class::<admission::Effects>()?;

@@ -7,6 +7,11 @@ use pyo3::exceptions::PyValueError;
 use pyo3::prelude::*;
 use pyo3::types::{PyString, PyTuple};
 
+/// The short names of kinds of data.
+pub(crate) fn kind_names(py: Python<'_>, kinds: modelway_core::DataKinds) -> PyResult<Bound<'_, PyTuple>> {
+    PyTuple::new(py, kinds.iter().map(modelway_core::DataKind::short).collect::<Vec<_>>())
+}
+
 macro_rules! python_enum {
     ($enum:ident, $what:literal, $doc:literal, $($variant:ident),+ $(,)?) => {
         #[doc = $doc]

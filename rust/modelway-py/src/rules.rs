@@ -8,14 +8,17 @@ use std::time::{SystemTime, UNIX_EPOCH};
 use modelway_core::admit::{BackendResources, ModelResources};
 use modelway_core::backoff::Backoff;
 use modelway_core::budget::RetryPolicy;
+use modelway_core::egress::Policy as Egress;
 use modelway_core::limits::Limits;
 use modelway_core::quota::Quota;
 use modelway_core::rate::Rate;
 use modelway_core::swap::Policy;
 use modelway_core::users::{User, UserLimits};
-use modelway_core::{BreakerPolicy, Millis, Rules};
+use modelway_core::{BreakerPolicy, Locality, Millis, Rules, Site};
 use pyo3::exceptions::PyValueError;
 use pyo3::prelude::*;
+
+use crate::settings::known;
 
 /// Names of users as numbers that nobody can foresee, so that nobody can share another's account on purpose; and
 /// where in a quota's window the router was born.
@@ -103,6 +106,33 @@ struct RawBackend {
     limits: RawLimits,
     retry_percent: u32,
     retry_reserve_per_s: u32,
+    #[pyo3(default)]
+    location: Option<String>,
+    #[pyo3(default)]
+    destination: Option<String>,
+    #[pyo3(default)]
+    is_own_network: bool,
+}
+
+impl RawBackend {
+    fn site(&self) -> PyResult<Site> {
+        Ok(Site {
+            location: self
+                .location
+                .as_ref()
+                .map_or(Ok(Locality::Device), |name| known(Locality::parse, name))?,
+            destination: self.destination.clone(),
+            is_own_network: self.is_own_network,
+        })
+    }
+}
+
+#[derive(FromPyObject)]
+#[pyo3(from_item_all)]
+struct RawPrivacy {
+    allow_external: bool,
+    allow_lan: bool,
+    secret_scan: bool,
 }
 
 /// What is absent is not limited, or as the core has it.
@@ -112,6 +142,8 @@ pub(crate) struct RawRules {
     models: Vec<RawModel>,
     #[pyo3(item, default)]
     backends: Vec<RawBackend>,
+    #[pyo3(item, default)]
+    privacy: Option<RawPrivacy>,
     #[pyo3(item, default)]
     limits: RawAllLimits,
     #[pyo3(item, default)]
@@ -217,7 +249,15 @@ impl RawRules {
             let RawModel { id, max_concurrent, is_pinned, .. } = model;
             Ok((id, ModelResources { max_concurrent, limits, is_pinned, ..ModelResources::default() }))
         };
+        let sites = self.backends.iter().map(|backend| Ok((backend.name.clone(), backend.site()?)));
+        let egress = |privacy: RawPrivacy| Egress {
+            allow_external: privacy.allow_external,
+            allow_lan: privacy.allow_lan,
+            secret_scan: privacy.secret_scan,
+        };
         Ok(Rules {
+            sites: sites.collect::<PyResult<HashMap<_, _>>>()?,
+            egress: self.privacy.map_or(default.egress, egress),
             breaker: BreakerPolicy {
                 failures_to_open: self.failures_to_open,
                 window_ms: self.window_ms.unwrap_or(breaker.window_ms),

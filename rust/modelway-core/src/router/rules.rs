@@ -5,8 +5,9 @@ use std::num::NonZeroU32;
 
 use crate::admit::{BackendResources, ModelResources};
 use crate::breaker::BreakerPolicy;
+use crate::egress::Policy;
 use crate::limits::Limits;
-use crate::profile::ModelProfile;
+use crate::profile::{ModelProfile, Site};
 use crate::table::BuildError;
 use crate::users::{User, UserLimits};
 
@@ -27,6 +28,10 @@ pub struct Rules {
     pub backends: HashMap<String, BackendResources>,
     /// What models may use, by id, but for their memory, which stands in their profile.
     pub models: HashMap<String, ModelResources>,
+    /// Where backends are, by name.
+    pub sites: HashMap<String, Site>,
+    /// What may leave this device.
+    pub egress: Policy,
 }
 
 impl Default for Rules {
@@ -39,6 +44,8 @@ impl Default for Rules {
             common: Limits::default(),
             backends: HashMap::new(),
             models: HashMap::new(),
+            sites: HashMap::new(),
+            egress: Policy::default(),
         }
     }
 }
