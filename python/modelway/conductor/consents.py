@@ -11,7 +11,7 @@ import asyncio
 from collections.abc import AsyncGenerator
 from contextlib import aclosing
 from datetime import datetime
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from modelway.errors import EgressRefused
 
@@ -129,8 +129,9 @@ class Consents:
 async def _next_unless(ended: asyncio.Future[None], events: AsyncGenerator[BackendEvent, None]) -> BackendEvent | None:
     """The next event; None: there is none any more, or ``ended`` is done."""
     step: asyncio.Future[BackendEvent | None] = asyncio.ensure_future(anext(events, None))
+    either: set[asyncio.Future[Any]] = {step, ended}
     try:
-        await asyncio.wait({step, ended}, return_when=asyncio.FIRST_COMPLETED)
+        await asyncio.wait(either, return_when=asyncio.FIRST_COMPLETED)
     finally:
         if not step.done():
             step.cancel()
