@@ -15,13 +15,13 @@ from modelway.backends.factory import destinations, make_backend, makings
 from modelway.errors import UnknownModel
 from modelway.pools import Door, PoolManager, PoolStats
 from modelway.privacy.ledger import EgressLedger
-from modelway.terminology import load_words
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from modelway.backends.base import Backend
     from modelway.config.settings import ResolvedBackend, ResolvedModel, Settings
+    from modelway.terminology import Words
 
 
 class Lineup:
@@ -30,10 +30,10 @@ class Lineup:
     Lineups made from one another share what they can, wherever in that row they stand.
     """
 
-    def __init__(self, settings: Settings, before: Lineup | None = None) -> None:
+    def __init__(self, settings: Settings, words: Words, before: Lineup | None = None) -> None:
         self.settings = settings
         self.closed = False
-        self.words = load_words(settings.terminology.languages, settings.terminology_file)
+        self.words = words
         self.has_models_elsewhere = any(model.destination is not None for model in settings.models)
         self._models = {model.id: model for model in settings.models}
         self._definitions = {backend.name: backend for backend in settings.backends}

@@ -31,6 +31,7 @@ from modelway.monitor import Monitor
 from modelway.privacy.labels import Labels
 from modelway.residency import GpuMemoryManager
 from modelway.router import ModelRouter
+from modelway.terminology import load_words
 from modelway.types import RoutingRequest, TaskClass
 from modelway.waiters import Waiters
 
@@ -221,11 +222,14 @@ class Conductor:
 
     async def _lineup_in_force(self) -> Lineup:
         """The lineup of the router's present settings; one of replaced settings is retired."""
-        settings = self.settings
-        if not self._lineups or self._lineups[-1].settings is not settings:
-            self._lineups = [lineup for lineup in self._lineups if not lineup.closed]
+        while not self._lineups or self._lineups[-1].settings is not self.settings:
+            settings = self.settings
+            words = await asyncio.to_thread(load_words, settings.terminology.languages, settings.terminology_file)
             before = self._lineups[-1:]
-            self._lineups.append(Lineup(settings, *before))
-            for lineup in before:
-                await lineup.retire()
+            # Another request may have made it meanwhile, or the configuration be another by now.
+            if settings is self.settings and all(lineup.settings is not settings for lineup in before):
+                self._lineups = [lineup for lineup in self._lineups if not lineup.closed]
+                self._lineups.append(Lineup(settings, words, *before))
+                for lineup in before:
+                    await lineup.retire()
         return self._lineups[-1]
