@@ -5,13 +5,13 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
+from modelway.errors import UnknownModel
 from modelway.events import ConsentNeeded, Degraded, ModelSelected, WarningLabel
 from modelway.explain import rejection_sentence
 from modelway.types import SelectionReason
 
 if TYPE_CHECKING:
     from modelway.conductor.lineup import Lineup
-    from modelway.config.settings import ResolvedModel
     from modelway.pools import Pass
     from modelway.privacy.labels import Labels
     from modelway.types import RoutingDecision, RoutingRequest
@@ -69,12 +69,16 @@ class Notices:
             explanation=decision.explanation,
             request_id=request_id,
             decision=decision,
-            display_name=self._name_of(self._lineup.model(decision.model)),
+            display_name=self._name_of(decision.model),
             hand_off=self._hand_off(decision),
         )
 
-    def _name_of(self, model: ResolvedModel) -> str:
+    def _name_of(self, model_id: str) -> str:
         """As it is written, else as people call what its server calls it."""
+        try:
+            model = self._lineup.model(model_id)
+        except UnknownModel:  # the configuration was replaced meanwhile
+            return model_id
         return self._words.name_of(model.name) if model.display_name == model.id else model.display_name
 
     def _hand_off(self, decision: RoutingDecision) -> str:

@@ -224,7 +224,8 @@ class Conductor:
         """The lineup of the router's present settings; one of replaced settings is retired."""
         while not self._lineups or self._lineups[-1].settings is not self.settings:
             settings = self.settings
-            words = await asyncio.to_thread(load_words, settings.terminology.languages, settings.terminology_file)
+            languages, file = settings.terminology.languages, settings.terminology_file
+            words = load_words(languages) if file is None else await asyncio.to_thread(load_words, languages, file)
             before = self._lineups[-1:]
             # Another request may have made it meanwhile, or the configuration be another by now.
             if settings is self.settings and all(lineup.settings is not settings for lineup in before):
