@@ -4,7 +4,16 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from modelway.errors import Attempt, BackendError, NoModelAvailable, QueueFull, RateLimited, UnknownModel
+from modelway.errors import (
+    Attempt,
+    BackendError,
+    ConsentRequired,
+    EgressRefused,
+    NoModelAvailable,
+    QueueFull,
+    RateLimited,
+    UnknownModel,
+)
 from modelway.explain import limit_clause, none_left_sentence, rejection_sentence
 
 if TYPE_CHECKING:
@@ -12,7 +21,7 @@ if TYPE_CHECKING:
     from modelway.types import RoutingDecision
 
 #: How a candidate fails before its first token, or is not even asked.
-Failure = BackendError | NoModelAvailable | RateLimited | QueueFull
+Failure = BackendError | NoModelAvailable | RateLimited | QueueFull | ConsentRequired | EgressRefused
 
 #: By outcome kind: how a failure is told in "MODEL could not answer (...)".
 _CLAUSES = {
@@ -65,6 +74,8 @@ def clause(error: Failure) -> str:
             return str(error).rpartition(": ")[2]  # behind the model's name
         case RateLimited():
             return limit_clause(error.limit)
+        case ConsentRequired() | EgressRefused():
+            return str(error)
         case BackendError(lacks=None):
             return _CLAUSES[error.kind]
     return _LACKS.get(error.lacks or "", f"it lacks {error.lacks}")
@@ -91,6 +102,8 @@ class Failures:
         match error:
             case NoModelAvailable():
                 attempt = Attempt(model, clause(error), self._next_try_s(model))
+            case ConsentRequired() | EgressRefused():
+                attempt = Attempt(model, clause(error))
             case QueueFull() | RateLimited():
                 attempt = Attempt(model, clause(error), error.retry_after_s)
             case BackendError():

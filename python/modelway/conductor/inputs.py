@@ -37,6 +37,8 @@ class ChatFields(TypedDict, total=False):
     extra: Mapping[str, Any] | None
     extra_protocol: str
     user: str | None
+    conversation: str | None
+    allow_external: bool | None
     deadline_ms: float | None
     request_id: str | None
 

@@ -21,6 +21,7 @@ if TYPE_CHECKING:
 
     from modelway.backends.base import Backend
     from modelway.config.settings import ResolvedBackend, ResolvedModel, Settings
+    from modelway.terminology import Words
 
 
 class Lineup:
@@ -29,9 +30,11 @@ class Lineup:
     Lineups made from one another share what they can, wherever in that row they stand.
     """
 
-    def __init__(self, settings: Settings, before: Lineup | None = None) -> None:
+    def __init__(self, settings: Settings, words: Words, before: Lineup | None = None) -> None:
         self.settings = settings
         self.closed = False
+        self.words = words
+        self.has_models_elsewhere = any(model.destination is not None for model in settings.models)
         self._models = {model.id: model for model in settings.models}
         self._definitions = {backend.name: backend for backend in settings.backends}
         self._makings = {

@@ -6,7 +6,17 @@ import time
 import uuid
 from collections.abc import Callable, Mapping
 
-from modelway.events import ConductorMessage, Degraded, FallingBack, Finished, ModelLoading, ModelSelected, Queued
+from modelway.events import (
+    ConductorMessage,
+    ConsentNeeded,
+    Degraded,
+    FallingBack,
+    Finished,
+    ModelLoading,
+    ModelSelected,
+    Queued,
+    WarningLabel,
+)
 
 #: Where a model runs: its id in, (backend, location) out.
 PlaceOf = Callable[[str], tuple[str, str]]
@@ -78,8 +88,8 @@ class Facts:
             case ModelLoading():
                 self._end_wait()
                 self._load_began = self.elapsed_ms
-            case Degraded():
-                self._warnings.append(event.detail)
+            case Degraded() | WarningLabel() | ConsentNeeded():
+                self._warnings.append(event.announce())
             case Finished():
                 self._load_ms = event.load_ms
 

@@ -17,10 +17,23 @@ def status_document(conductor: Conductor) -> dict[str, Any]:
     router = conductor.router
     return {
         "limits": router.limits_in_force(),
+        "privacy": _privacy(router),
         "backends": [asdict(backend) for backend in conductor.monitor.status()],
         "pools": [asdict(pool) for pool in conductor.pool_stats()],
         "memory": [_memory(router, backend.name) for backend in router.settings.backends],
         "models": [_model(router, model) for model in router.profiles],
+    }
+
+
+def _privacy(router: ModelRouter) -> dict[str, Any]:
+    """What the configuration says of leaving this device, and the places where its models are."""
+    privacy, models = router.settings.privacy, router.settings.models
+    return {
+        "allow_external": privacy.allow_external,
+        "allow_lan": privacy.allow_lan,
+        "secret_scan_before_external": privacy.secret_scan_before_external,
+        "destinations": sorted({model.destination for model in models if model.destination is not None}),
+        "forbidden_licenses": list(router.settings.forbid_licenses),
     }
 
 
