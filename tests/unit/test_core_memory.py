@@ -185,6 +185,28 @@ def test_where_warm_models_are_preferred_one_passes_the_configured_one() -> None
     assert router.select(code).model == "a"
 
 
+def test_no_request_leaves_the_device_because_a_model_would_have_to_be_loaded() -> None:
+    sizes = {"a": 6, "b": 6}
+    plain = settings(sizes, {"memory_bytes": 20, "is_managed": True}, prefer_warm=True, defaults=[("code", "a")])
+    plain["models"].append(
+        plain["models"][1]
+        | {
+            "id": "far",
+            "backend": "api",
+            "location": "external",
+            "destination": "api.example.com",
+            "memory_bytes": None,
+        }
+    )
+    plain["privacy"] = {"allow_external": True, "allow_lan": False, "secret_scan": False}
+    router = CoreRouter(plain, clock=Clock())
+    router.set_consents([{"id": "c", "destination": "api.example.com", "kinds": ["text", "code"]}])
+    code = mw.RoutingRequest("a parser", task="code")
+    assert (router.select(code).model, router.select(code).chain) == ("a", ("b", "far"))
+    router.model_loaded("b")
+    assert router.select(code).reason == "warm"
+
+
 def test_one_model_at_a_time_computes() -> None:
     router, clock = managed({"a": 4, "b": 4}, computes_alone=True)
     for model in ("a", "b"):
