@@ -654,8 +654,9 @@ class CoreRouter:
         with LIMITS = {"requests": RATE or None, "tokens": RATE or None}, RATE = {"amount", "window_s", "burst"};
         ``backends`` [{"name", "max_waiting", "limits", "retry_percent", "retry_reserve_per_s", and optional
         "memory_bytes", "is_managed" (it loads and unloads at our word), "computes_alone" (one model at a time has
-        running requests), "max_wait_ms" (30,000)}]; ``prefer_warm`` (False): whether a model in memory passes one
-        that is not;
+        running requests), "max_wait_ms" (30,000), "embedding_bytes" (of the memory, for embedding models alone; None:
+        what they need, up to a tenth), "device" (backends that name the same one share it, and say the same of those
+        five)}]; ``prefer_warm`` (False): whether a model in memory passes one that is not;
         ``budgets_ms`` {"quick", "standard", "deep"}, how soon a first token is wanted;
         ``max_concurrent``, ``limits`` and ``is_pinned`` (it never leaves memory) of each of ``models``; ``max_users``
         (10,000); ``shares`` [(user, weight)];
@@ -732,16 +733,19 @@ class CoreRouter:
         """Have a model of a managed backend loaded as if somebody waited for it, until it is there. Raises
         ``NoModelAvailable`` where it takes more memory than there can be."""
     def residents(self, backend: str) -> list[Resident]:
-        """The models that hold memory of a backend. Raises ``UnknownBackend``."""
+        """The models of a backend that hold memory of its device. Raises ``UnknownBackend``."""
+    def device(self, backend: str) -> str:
+        """The name of the device that a backend's models live on; backends on the same one share it."""
     def memory(self, backend: str) -> tuple[int | None, int]:
-        """How many bytes a backend has for models (None: unknown) and how many of them are held."""
+        """How many bytes a backend's device has for models (None: unknown) and how many of them are held, also by the
+        models of other backends."""
     def standing(self, user: str | None) -> dict[str, dict[str, int | float]]:
         """What is left of each limit in force of a user: ``requests``, ``tokens`` (rates), ``quota_requests``,
         ``quota_tokens``, each with ``limit``, ``remaining`` and ``reset_s``, when all of it is there again."""
     def limits(self) -> list[dict[str, Any]]:
         """Each limit in force: ``what`` (rate, quota, concurrency, queue, memory, retries, users), ``unit``,
-        ``limit``, ``of`` (user, all, backend NAME, model NAME), for rates and quotas ``window_s``, for rates
-        ``burst``."""
+        ``limit``, ``of`` (user, all, backend NAME, model NAME, or a device that backends share), for rates and
+        quotas ``window_s``, for rates ``burst``."""
     def begin(self, model: str) -> int:
         """Take the right to ask ``model`` now; returns the attempt's number for ``record_outcome``.
 

@@ -103,6 +103,7 @@ async def test_while_it_is_loaded_it_is_seen_to_be(server) -> None:
         document = status_document(conductor)
         (memory,) = document["memory"]
         assert (memory["backend"], memory["is_managed"], memory["capacity_bytes"]) == ("box", True, 10_000)
+        assert memory["device"] == "backend box"
         assert [(one["model"], one["state"]) for one in memory["models"]] == [("a", "loading")]
         assert {one["model"]: one["warmth"] for one in document["models"]} == {"a": "loading", "b": "cold"}
         server.release()

@@ -92,13 +92,13 @@ def test_this_machine_says_something() -> None:
 @pytest.mark.parametrize(
     ("backend", "memory", "machine", "expected"),
     [
-        ('kind = "ollama"', "", Machine(8, False), ManagedMemory(8, True)),
-        ('kind = "ollama"', "", Machine(8, True), ManagedMemory(8, False)),
-        ('kind = "llama_cpp"', "", Machine(8, False), ManagedMemory(8, True)),
+        ('kind = "ollama"', "", Machine(8, False), ManagedMemory(8, True, "machine")),
+        ('kind = "ollama"', "", Machine(8, True), ManagedMemory(8, False, "machine")),
+        ('kind = "llama_cpp"', "", Machine(8, False), ManagedMemory(8, True, "machine")),
         ('kind = "ollama"\nmemory_bytes = 5', "", Machine(8, False), ManagedMemory(5, True)),
         ('kind = "ollama"\nmemory_bytes = 5', "", Machine(None, False), ManagedMemory(5, True)),
-        ('kind = "ollama"', "computes_alone = false", Machine(8, False), ManagedMemory(8, False)),
-        ('kind = "ollama"', "computes_alone = true", Machine(8, True), ManagedMemory(8, True)),
+        ('kind = "ollama"', "computes_alone = false", Machine(8, False), ManagedMemory(8, False, "machine")),
+        ('kind = "ollama"', "computes_alone = true", Machine(8, True), ManagedMemory(8, True, "machine")),
         ('kind = "mock"\nmemory_bytes = 5', "", Machine(8, False), ManagedMemory(5, True)),
         ('kind = "mock"', "", Machine(8, False), None),
         ('kind = "ollama"', "", Machine(None, False), None),

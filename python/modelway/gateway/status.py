@@ -26,12 +26,13 @@ def status_document(conductor: Conductor) -> dict[str, Any]:
 
 def _memory(router: ModelRouter, backend: str) -> dict[str, Any]:
     try:
+        device, held = router.device(backend), router.residents(backend)
         capacity_bytes, in_use_bytes = router.memory(backend)
-        held = router.residents(backend)
     except UnknownBackend:  # it has no model yet
-        capacity_bytes, in_use_bytes, held = None, 0, []
+        device, held, capacity_bytes, in_use_bytes = None, [], None, 0
     return {
         "backend": backend,
+        "device": device,
         "is_managed": backend in router.managed,
         "capacity_bytes": capacity_bytes,
         "in_use_bytes": in_use_bytes,
