@@ -115,7 +115,7 @@ class MemoryConfig(Section):
     """Whether only one model of a device computes at a time; absent: where no graphics card is known. On few cores two
     at once take several times as long as one after the other. Embeddings are too short to wait for their turn."""
     embedding_bytes: Annotated[int, Field(ge=0, le=2**53)] | None = None
-    """What of the memory is for embedding models alone (those whose only strength is ``embedding``), bytes: then they do
+    """What of the memory is for embedding models alone (their only strength is ``embedding``), bytes: then they do
     not push out the others, nor are pushed out by them. Absent: what the largest of them needs, but no more than a
     tenth; 0: all share all."""
 

@@ -146,7 +146,7 @@ BIG_BESIDE_SMALL = Scenario(
 )
 
 FROM_DOCUMENTS = Scenario(
-    "Four models, memory for three, or for two and E, which makes embeddings: 6 clients ask E, A, E, B, ... (180 requests)",
+    "Four models, memory for three, or for two and E, which makes embeddings: 6 clients ask E, A, E, B, ... (180)",
     [
         *(SimModel(name, memory_bytes=31, load_s=4.0, serve_s=1.5, slots=2) for name in "ABCD"),
         SimModel("E", memory_bytes=8, load_s=0.26, serve_s=0.02, slots=4, makes_embeddings=True),
