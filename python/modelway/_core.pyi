@@ -366,7 +366,8 @@ class RoutingRequest:
     is estimated.
     ``tools``: the request carries tool definitions. ``images``: how many images it carries beside
     those in ``messages``. ``context_tokens``: its length in tokens where known, else estimated.
-    ``user``: whose limits and whose turn it is; the decision does not depend on it.
+    ``user``: whose limits and whose turn it is; the decision does not depend on it. ``prefer_warm``: whether a model in
+    memory passes one that would have to be loaded first, but for one that ``model`` names; None: as configured.
     """
 
     def __new__(
@@ -380,6 +381,7 @@ class RoutingRequest:
         context_tokens: int | None = None,
         user: str | None = None,
         deadline_ms: float | None = None,
+        prefer_warm: bool | None = None,
     ) -> RoutingRequest: ...
     @property
     def prompt(self) -> str: ...
@@ -399,6 +401,8 @@ class RoutingRequest:
     @property
     def deadline_ms(self) -> float | None:
         """How long the caller waits for the first token, over all attempts; None: as long as it takes."""
+    @property
+    def prefer_warm(self) -> bool | None: ...
     def __repr__(self) -> str: ...
 
 @final
@@ -720,7 +724,7 @@ class CoreRouter:
     def load(self, model: str) -> ModelLoad: ...
     def model_loaded(self, model: str, *, memory_bytes: int | None = None, load_ms: float | None = None) -> Effects:
         """A model serves from now on, loaded at our word or by somebody else; what it takes and how long loading it
-        took, where that is known. Raises ``UnknownModel``."""
+        took, where that is known; the latter is kept as ``load_ms`` of its health, too. Raises ``UnknownModel``."""
     def model_unloaded(self, model: str) -> Effects:
         """A model was unloaded, or is seen not to be there."""
     def model_not_loaded(self, model: str, *, memory_bytes: int | None = None) -> Effects:

@@ -133,6 +133,16 @@ async def test_the_first_choice_is_passed_over_for_a_warm_model_only_where_that_
             assert (reply.decision.reason == SelectionReason.Warm) == bool(more)
 
 
+async def test_who_is_passed_for_a_warm_model_is_told(server) -> None:
+    async with over(server) as conductor:
+        await conductor.complete("hello", model="b")
+        reply = await conductor.complete("hello", task="general", prefer_warm=True)
+    assert reply.model == "b"
+    (degraded,) = [event for event in reply.events if isinstance(event, Degraded)]
+    why = "it would have to be loaded first, and what is in memory is preferred"
+    assert (degraded.kind, degraded.detail) == ("warm", f"b answers instead of a: {why}.")
+
+
 async def test_a_preload_waits_for_nobody(server) -> None:
     async with over(server) as conductor:
         conductor.preload("b")

@@ -38,6 +38,7 @@ class ChatFields(TypedDict, total=False):
     extra_protocol: str
     user: str | None
     deadline_ms: float | None
+    prefer_warm: bool | None
     request_id: str | None
 
 

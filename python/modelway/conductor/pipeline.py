@@ -130,6 +130,7 @@ class Conductor:
         extra_protocol: str = "openai",
         user: str | None = None,
         deadline_ms: float | None = None,
+        prefer_warm: bool | None = None,
         request_id: str | None = None,
     ) -> AsyncGenerator[ConductorMessage, None]:
         """Answer a prompt, or OpenAI chat messages, event by event.
@@ -140,8 +141,9 @@ class Conductor:
         estimate. ``options`` holds sampling options in OpenAI's spelling, ``extra`` fields of the protocol
         ``extra_protocol`` ("openai" or "ollama") for a backend that speaks it. ``user`` is whose limits and
         whose turn it is; None is one user, too. ``deadline_ms`` bounds the time to the first token over all
-        waits and candidates; how long the whole answer may take stands in the configuration. ``request_id`` names
-        the request in events and history; by default a random one.
+        waits and candidates; how long the whole answer may take stands in the configuration. ``prefer_warm``:
+        whether a model in memory passes one that would have to be loaded first; None: as configured.
+        ``request_id`` names the request in events and history; by default a random one.
 
         A stream ends with ``Finished``, or with ``Failed`` and then the error itself: ``NoModelAvailable``,
         ``UnknownModel`` or ``ContextTooLong`` where nothing could serve, ``BackendError`` where a server
@@ -168,6 +170,7 @@ class Conductor:
             context_tokens=context_tokens,
             user=checked_user(user),
             deadline_ms=deadline_ms,
+            prefer_warm=prefer_warm,
         )
         deadlines = request_deadlines(asyncio.get_running_loop().time(), deadline_ms, self.settings.deadlines.total_ms)
         trace = Trace(request_id or uuid4().hex, request.prompt)

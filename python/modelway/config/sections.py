@@ -50,7 +50,7 @@ class RoutingConfig(Section):
     """Words for using tools; none by default: tool definitions in a request say it better."""
     prefer_warm: bool = False
     """Whether a model in memory that could serve passes a configured one that would have to be loaded first; told as
-    the reason ``warm``. False: who is configured is waited for."""
+    the reason ``warm``. False: who is configured is waited for. A request may say otherwise."""
 
     def by_task(self) -> dict[str, tuple[str, ...]]:
         """The keywords by short task name."""

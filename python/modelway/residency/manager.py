@@ -73,8 +73,6 @@ class GpuMemoryManager:
         self._tasks: set[asyncio.Task[Outcome] | asyncio.Task[None]] = set()
         #: When something was last done with a model: what a server said before is not held against it.
         self._touched: dict[str, float] = {}
-        #: How long loads took; the last one counts half, those before it the other half.
-        self._load_ms: dict[str, float] = {}
         self._known: dict[str, ResolvedModel] = {}
         self._known_of: Settings | None = None
         self._did_not_fit: set[str] = set()
@@ -183,7 +181,7 @@ class GpuMemoryManager:
         task.add_done_callback(lambda task: self._ended(action, task))
 
     async def _carry_out(self, action: Action, model: ResolvedModel) -> Outcome:
-        load_s = learned_load_s(self._load_ms.get(model.id), self._router.settings.deadlines.load_ms)
+        load_s = learned_load_s(self._router.health(model.id).load_ms, self._router.settings.deadlines.load_ms)
         call = LoadCall(model.name, model.id, model.num_ctx, load_s)
         async with await self._backends() as backends:
             backend = backends.backend(model.backend)
@@ -212,7 +210,6 @@ class GpuMemoryManager:
         model, router = action.model, self._router
         match outcome:
             case Loaded(load_ms, running):
-                self._load_ms[model] = (self._load_ms.get(model, load_ms) + load_ms) / 2
                 self._did_not_fit.discard(model)
                 self._tried_again.discard(model)
                 names = Names(self._models().values(), action.backend)

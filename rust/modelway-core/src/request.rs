@@ -21,6 +21,8 @@ pub struct Request<'a> {
     pub has_images: bool,
     /// Its length in tokens, where known or already estimated from all its messages.
     pub context_tokens: Option<u64>,
+    /// Whether a model in memory passes one that would have to be loaded first; `None`: as configured.
+    pub prefer_warm: Option<bool>,
 }
 
 impl Request<'_> {

@@ -106,6 +106,7 @@ fn decisions() {
             has_tools: asked["tools"].as_bool().unwrap_or_default(),
             has_images: asked["images"].as_u64().is_some_and(|images| images > 0),
             context_tokens: asked["context_tokens"].as_u64(),
+            prefer_warm: None,
         };
         held(row, &router, router.select(&request, || 0))
     });

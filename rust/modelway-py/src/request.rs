@@ -21,6 +21,7 @@ pub(crate) struct RoutingRequest {
     /// For whoever has it admitted; a decision does not depend on it.
     user: Option<String>,
     deadline_ms: Option<f64>,
+    prefer_warm: Option<bool>,
 }
 
 impl RoutingRequest {
@@ -33,6 +34,7 @@ impl RoutingRequest {
             has_tools: self.tools,
             has_images: self.images > 0,
             context_tokens: Some(self.context_tokens),
+            prefer_warm: self.prefer_warm,
         }
     }
 }
@@ -40,7 +42,7 @@ impl RoutingRequest {
 #[pymethods]
 impl RoutingRequest {
     #[new]
-    #[pyo3(signature = (prompt=None, messages=None, task=None, model=None, tools=false, images=None, context_tokens=None, user=None, deadline_ms=None))]
+    #[pyo3(signature = (prompt=None, messages=None, task=None, model=None, tools=false, images=None, context_tokens=None, user=None, deadline_ms=None, prefer_warm=None))]
     #[expect(clippy::too_many_arguments, reason = "the public constructor: all optional, all named")]
     fn new(
         py: Python<'_>,
@@ -53,6 +55,7 @@ impl RoutingRequest {
         context_tokens: Option<&Bound<'_, PyAny>>,
         user: Option<&Bound<'_, PyString>>,
         deadline_ms: Option<&Bound<'_, PyAny>>,
+        prefer_warm: Option<bool>,
     ) -> PyResult<Self> {
         let messages = messages.map(read_messages).transpose()?.unwrap_or_default();
         let seen = digest(messages, prompt.map(|prompt| text(prompt).into_owned()));
@@ -78,6 +81,7 @@ impl RoutingRequest {
             },
             user: user.map(|name| text(name).into_owned()),
             deadline_ms: deadline_ms.map(|value| amount("deadline_ms", value)).transpose()?,
+            prefer_warm,
         })
     }
 
@@ -119,6 +123,11 @@ impl RoutingRequest {
     #[getter]
     fn deadline_ms(&self) -> Option<f64> {
         self.deadline_ms
+    }
+
+    #[getter]
+    const fn prefer_warm(&self) -> Option<bool> {
+        self.prefer_warm
     }
 
     // The prompt stays out: a repr ends up in logs.

@@ -2,7 +2,7 @@
 
 use super::requests::Told;
 use super::{ModelKey, Router, State};
-use crate::admit::{Admission, Effects, Refusal};
+use crate::admit::{Effects, Refusal};
 use crate::ewma::Millis;
 use crate::vram::Held;
 
@@ -29,20 +29,25 @@ impl Router {
         load_ms: Option<f64>,
         now: Millis,
     ) -> Told {
-        self.report(|admission| admission.loaded(model.number(), bytes, load_ms, now))
+        self.report(|state| {
+            if let Some(load_ms) = load_ms {
+                state.roster.note_load(model, load_ms, now);
+            }
+            state.admission.loaded(model.number(), bytes, load_ms, now)
+        })
     }
 
     /// A model was unloaded, or is seen not to be there.
     pub fn model_unloaded(&self, model: ModelKey, now: Millis) -> Told {
-        self.report(|admission| admission.gone(model.number(), now))
+        self.report(|state| state.admission.gone(model.number(), now))
     }
 
     /// A model could not be loaded. Who waits for it is refused; but where it is known that it takes more than was
     /// thought, so many `bytes`, and its device has that, all that is idle makes room and it is to be loaded again.
     pub fn model_not_loaded(&self, model: ModelKey, bytes: Option<u64>, now: Millis) -> Told {
-        self.report(|admission| match bytes {
-            Some(bytes) => admission.did_not_fit(model.number(), bytes, now),
-            None => admission.failed(model.number(), now),
+        self.report(|state| match bytes {
+            Some(bytes) => state.admission.did_not_fit(model.number(), bytes, now),
+            None => state.admission.failed(model.number(), now),
         })
     }
 
@@ -73,9 +78,9 @@ impl Router {
         })
     }
 
-    fn report(&self, change: impl FnOnce(&mut Admission) -> Effects) -> Told {
+    fn report(&self, change: impl FnOnce(&mut State) -> Effects) -> Told {
         let mut state = self.lock();
-        let effects = change(&mut state.admission);
+        let effects = change(&mut state);
         state.owe(effects);
         state.tell()
     }

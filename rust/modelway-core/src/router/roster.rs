@@ -234,6 +234,11 @@ impl Roster {
         })
     }
 
+    /// Takes note of how long loading a model took, whoever had it loaded.
+    pub(super) fn note_load(&mut self, model: ModelKey, load_ms: f64, now: Millis) {
+        self.models[model.0].health.see_load(load_ms, now);
+    }
+
     /// Takes note of how an attempt ended.
     pub(super) fn record(
         &mut self,
