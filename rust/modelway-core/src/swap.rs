@@ -282,13 +282,7 @@ fn make_room(claim: &Claim, others: &Others, view: &View<'_>, policy: &Policy, n
         return Room { plan, spare: 0 };
     }
     // Room that is being made goes on being made: who was closed for it stays so.
-    let kept = || {
-        if view.is_promised(claim) {
-            Plan { closed: view.closed(), promised: smallvec![claim.model], ..Plan::default() }
-        } else {
-            Plan::default()
-        }
-    };
+    let kept = || if view.is_promised(claim) { view.as_it_is() } else { Plan::default() };
     if let Some(lingering) = among(&is_idle, &cost_to_unload) {
         let look_again = lingering.iter().filter_map(|one| linger_end(one, policy)).max();
         return Room { plan: Plan { look_again, ..kept() }, spare: spare(&lingering) };

@@ -24,8 +24,8 @@ impl Admission {
     pub(super) fn move_models(&mut self, models: &[ModelNumber], from: DeviceNumber, to: DeviceNumber) {
         for model in models {
             let moved = self.devices[from].residency.let_go(*model);
-            self.devices[to].residency.take_over(*model, moved);
             self.describe(*model);
+            self.devices[to].residency.take_over(*model, moved);
         }
     }
 
