@@ -10,7 +10,7 @@ _log = logging.getLogger("modelway.residency")
 
 #: Version 2's files. Above ``memory.max`` the kernel kills; above ``memory.high`` it slows the group down so much that
 #: nothing answers in time, and models read from their files push one another out.
-_FILES_2 = ("memory.max", "memory.high")
+_FILES_2: tuple[str, ...] = ("memory.max", "memory.high")
 _FILES_1 = ("memory.limit_in_bytes",)
 #: Version 1 writes "no limit" as the largest number of pages, 2⁶³ bytes less a page; no machine has a 64th of it.
 _NO_LIMIT = 2**57

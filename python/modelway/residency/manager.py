@@ -22,6 +22,7 @@ from modelway.residency.load_time import learned_load_s
 from modelway.residency.machine import Machine, read_machine
 from modelway.residency.names import Names
 from modelway.residency.shortage import is_shortage, raised
+from modelway.residency.sizes import Sizes
 from modelway.types import RequestOutcome
 
 if TYPE_CHECKING:
@@ -79,7 +80,7 @@ class GpuMemoryManager:
         self._known_of: Settings | None = None
         self._did_not_fit: set[str] = set()
         self._tried_again: set[str] = set()
-        self._split: dict[str, tuple[int, int]] = {}
+        self._sizes = Sizes()
         self._changes: dict[str, asyncio.Future[None]] = {}
 
     # What requests want to know.
@@ -100,7 +101,28 @@ class GpuMemoryManager:
 
     def split(self, model: str) -> tuple[int, int] | None:
         """Bytes in all and in graphics memory of a model that is not wholly there, though it could be."""
-        return self._split.get(model)
+        return self._sizes.split(model)
+
+    def needs_as_much(self, model: str, failed: str) -> tuple[int, int] | None:
+        """What ``model`` and ``failed`` are thought to take, where the first would have to be loaded into the memory
+        that is too little for the second, and is not smaller.
+
+        None also where that is not known: of a backend that is not managed nobody knows what is there.
+        """
+        one, other, managed = self._model(model), self._model(failed), self._router.managed
+        if one is None or other is None or not {one.backend, other.backend} <= managed.keys():
+            return None
+        sizes = self._sizes.thought(one), self._sizes.thought(other)
+        if sizes[0] is None or sizes[1] is None or sizes[0] < sizes[1] or not self._is_one_memory(one, other):
+            return None
+        held = self._router.residents(one.backend)
+        is_there = any(resident.model == model and resident.state != "unloading" for resident in held)
+        return None if is_there else (sizes[0], sizes[1])
+
+    def _is_one_memory(self, one: ResolvedModel, other: ResolvedModel) -> bool:
+        """Backends of which no memory is written live in this machine's."""
+        written = {backend.name for backend in self._router.settings.backends if backend.memory_bytes is not None}
+        return one.backend == other.backend or written.isdisjoint((one.backend, other.backend))
 
     # Its life.
 
@@ -149,6 +171,7 @@ class GpuMemoryManager:
         self._settings = settings = self._router.settings
         if self._machine is None:
             self._machine = await asyncio.to_thread(self._read_machine)
+            self._sizes.has_gpu = self._machine.has_gpu
         managed = managed_memory(settings, self._machine)
         # It may have been closed while the machine was read.
         if managed != self._router.managed and self._loop is not None:
@@ -217,8 +240,8 @@ class GpuMemoryManager:
                 self._tried_again.discard(model)
                 names = Names(self._models().values(), action.backend)
                 own = next((one for one in running or () if model in names.of(one.name)), None)
-                self._note_split(model, own)
-                self._waiters.apply(router.model_loaded(model, memory_bytes=self._bytes(model, own), load_ms=load_ms))
+                size = None if own is None else self._sizes.note(self._models()[model], own)
+                self._waiters.apply(router.model_loaded(model, memory_bytes=size, load_ms=load_ms))
                 if running is not None:
                     self._compare(action.backend, running, action.began)
             case NotLoaded(error):
@@ -229,7 +252,7 @@ class GpuMemoryManager:
                     # Alerts are the monitor's, which looks at circuits itself.
                     router.record_outcome(model, RequestOutcome(False, kind=error.kind))
             case Unloaded(is_sure):
-                self._split.pop(model, None)
+                self._sizes.gone(model)
                 self._waiters.apply(router.model_unloaded(model))
                 if not is_sure and self._loop is not None:
                     self._look_soon(action.backend)
@@ -263,33 +286,14 @@ class GpuMemoryManager:
             for model in {*there, *held}:
                 if model in self._actions or self._touched.get(model, asked_at) > asked_at:
                     continue
-                self._note_split(model, there.get(model))
                 if model not in there:
+                    self._sizes.gone(model)
                     self._waiters.apply(self._router.model_unloaded(model))
                     continue
-                size = self._bytes(model, there[model])
+                size = self._sizes.note(self._models()[model], there[model])
                 # Less than at its beginning is what the system has put aside, and comes back with the next request.
                 if model not in held or (size is not None and size > held[model].memory_bytes):
                     self._waiters.apply(self._router.model_loaded(model, memory_bytes=size))
-
-    def _bytes(self, model: str, running: RunningModel | None) -> int | None:
-        """What a model takes of the memory that is managed: as measured, but never less than was written."""
-        if running is None or running.size_bytes is None:
-            return None
-        size = running.size_bytes
-        if self._machine is not None and self._machine.has_gpu and running.vram_bytes:
-            size = running.vram_bytes
-        resolved = self._model(model)
-        is_written = resolved is not None and not resolved.is_memory_estimated
-        return max(size, resolved.memory_bytes or 0) if resolved and is_written else size
-
-    def _note_split(self, model: str, running: RunningModel | None) -> None:
-        self._split.pop(model, None)
-        if running is None or running.size_bytes is None or running.vram_bytes is None:
-            return
-        has_gpu = self._machine is not None and self._machine.has_gpu
-        if running.vram_bytes < running.size_bytes and (running.vram_bytes or has_gpu):
-            self._split[model] = running.size_bytes, running.vram_bytes
 
     def _look_soon(self, backend: str) -> asyncio.Task[None]:
         task = asyncio.create_task(self.look(backend), name=TASK_NAME)
