@@ -63,7 +63,8 @@ async def test_without_a_size_of_the_memory_everything_is_as_ever(server) -> Non
     async with over(server, None) as conductor:
         for model in ("a", "b"):
             await conductor.complete("hello", model=model)
-        assert {one["warmth"] for one in status_document(conductor)["models"]} == {None}
+        told = {(one["warmth"], one["why_unknown"]) for one in status_document(conductor)["models"]}
+        assert told == {(None, "its server loads and unloads as it likes")}
     assert sent(server) == ["chat a", "chat b"]
     assert "/api/ps" not in server.path_counts
 
@@ -110,6 +111,18 @@ async def test_while_it_is_loaded_it_is_seen_to_be(server) -> None:
         await asking
         warm = {one["model"]: (one["warmth"], one["held_bytes"]) for one in status_document(conductor)["models"]}
         assert warm == {"a": ("warm", 6_000), "b": ("cold", 0)}
+
+
+async def test_of_a_server_that_does_not_answer_nobody_knows_what_is_in_memory(server) -> None:
+    async with over(server, more="[health]\nrecheck_ms = 10\ncheck_ms = 10\n") as conductor:
+        await conductor.complete("hello", model="a")
+        await server.down()
+        while conductor.monitor.is_reachable("box"):  # noqa: ASYNC110  (nobody tells)
+            await asyncio.sleep(0)
+        document = status_document(conductor)
+        known = {(one["warmth"], one["held_bytes"], one["why_unknown"]) for one in document["models"]}
+        assert known == {(None, None, "its server does not answer")}
+        assert not document["memory"][0]["is_up_to_date"]
 
 
 async def test_what_does_not_fit_is_answered_by_a_smaller_one_with_notice(server) -> None:
