@@ -20,6 +20,7 @@ from modelway.config import Config
 from modelway.errors import NoModelAvailable, StreamInterrupted
 from modelway.events import Degraded, Finished, ModelLoading, Queued, TextDelta
 from modelway.testing import answer_of, write_tiny_models
+from processes import children
 
 pytestmark = pytest.mark.e2e
 
@@ -56,12 +57,6 @@ def config(files: dict[str, Path], room_for: float, more: str = "", size: int | 
     )
     backend = f'[[backends]]\nname = "files"\nkind = "llama_cpp"\nthreads = 1\nmemory_bytes = {int(room)}\n'
     return Config.from_toml(f'{more}[defaults]\ngeneral = "{A}"\n[fallbacks]\ngeneral = ["{B}"]\n{backend}{models}')
-
-
-def children() -> set[int]:
-    """The processes whose parent this one is, ended ones that nobody waited for among them."""
-    tasks = Path("/proc/self/task").glob("*/children")
-    return {int(pid) for task in tasks for pid in task.read_text().split()}
 
 
 @asynccontextmanager

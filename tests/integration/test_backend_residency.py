@@ -17,6 +17,7 @@ from modelway.backends.ollama import backend as ollama_backend
 from modelway.backends.openai_compat import OpenAICompatBackend
 from modelway.errors import BackendError
 from modelway.pools import PoolManager
+from processes import children
 
 HELLO = [{"role": "user", "content": "Hi"}]
 M = LoadCall("m", "ours")
@@ -143,11 +144,6 @@ async def llama(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> AsyncIterato
     yield backend
     await backend.aclose()
     assert children() == set()
-
-
-def children() -> set[int]:
-    tasks = Path("/proc/self/task").glob("*/children")
-    return {int(pid) for task in tasks for pid in task.read_text().split()}
 
 
 async def test_llama_loads_by_starting_a_process_and_unloads_by_ending_it(llama, tmp_path) -> None:

@@ -205,6 +205,17 @@ async def test_a_server_that_nobody_manages_is_asked_for_each_and_the_notice_is_
     assert sent(server) == ["chat a", "chat b"]
 
 
+async def test_a_context_that_its_server_has_reduced_is_told_with_each_answer(server) -> None:
+    server.models["a"] = MockModelConfig(reply="a says so", size_bytes=6_000, max_context=1_000)
+    for context, told in ((4_000, ["a was loaded with a context of 1000 tokens instead of 4000."]), (1_000, [])):
+        config = f'[[models]]\nid = "a"\nmax_context = {context}\n[[backends]]\nname = "box"\nkind = "ollama"\n'
+        config += f'url = "{server.url}"\nmemory_bytes = 10_000\n{PATIENT}'
+        async with Conductor(Config.from_toml(config)) as conductor:
+            for _ in range(2):
+                reply = await conductor.complete("hello", model="a")
+                assert [event.detail for event in reply.events if isinstance(event, Degraded)] == told
+
+
 async def test_the_first_choice_is_passed_over_for_a_warm_model_only_where_that_is_preferred(server) -> None:
     for more, model in (("", "a"), ("[routing]\nprefer_warm = true\n", "b")):
         async with over(server, more=more) as conductor:

@@ -64,6 +64,9 @@ class Room:
             size, on_card = map(gigabytes, split)
             detail = f"{candidate} runs in part on the processor: {on_card} of its {size} are in graphics memory."
             yield Degraded("cpu_offload", detail)
+        if (context := self._memory.reduced_context(candidate)) is not None:
+            asked, given = context
+            yield Degraded("context", f"{candidate} was loaded with a context of {given} tokens instead of {asked}.")
 
     @property
     def remedy(self) -> str | None:

@@ -103,6 +103,10 @@ class GpuMemoryManager:
         """Bytes in all and in graphics memory of a model that is not wholly there, though it could be."""
         return self._sizes.split(model)
 
+    def reduced_context(self, model: str) -> tuple[int, int] | None:
+        """The tokens of context that were asked for and those that there are, where its server gave it fewer."""
+        return self._sizes.reduced_context(model)
+
     def needs_as_much(self, model: str, failed: str) -> tuple[int, int] | None:
         """What ``model`` and ``failed`` are thought to take, where the first would have to be loaded into the memory
         that is too little for the second, and is not smaller.

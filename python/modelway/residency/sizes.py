@@ -17,10 +17,13 @@ class Sizes:
         self.has_gpu = False
         self._measured: dict[str, int] = {}
         self._split: dict[str, tuple[int, int]] = {}
+        self._context: dict[str, tuple[int, int]] = {}
 
     def note(self, model: ResolvedModel, running: RunningModel) -> int | None:
         """Its server says that it has ``model`` so; the bytes that count, None: it does not say."""
-        self._split.pop(model.id, None)
+        self.gone(model.id)
+        if running.context is not None and model.num_ctx is not None and running.context < model.num_ctx:
+            self._context[model.id] = model.num_ctx, running.context
         if running.size_bytes is None:
             return None
         size, on_card = running.size_bytes, running.vram_bytes
@@ -37,10 +40,15 @@ class Sizes:
     def gone(self, model: str) -> None:
         """It is not there any more; what it took is still what it will take."""
         self._split.pop(model, None)
+        self._context.pop(model, None)
 
     def split(self, model: str) -> tuple[int, int] | None:
         """Bytes in all and in graphics memory of a model that is not wholly there, though it could be."""
         return self._split.get(model)
+
+    def reduced_context(self, model: str) -> tuple[int, int] | None:
+        """The tokens of context that were asked for and those that there are, where its server gave it fewer."""
+        return self._context.get(model)
 
     def thought(self, model: ResolvedModel) -> int | None:
         """What ``model`` is thought to take; None: nobody knows."""
