@@ -102,7 +102,13 @@ async def test_a_backend_that_a_new_configuration_brings_is_managed_from_the_nex
 
 @pytest.mark.parametrize(
     ("name", "ids"),
-    [("llama3:latest", ["ours", "twin"]), ("LLAMA3", ["ours", "twin"]), ("mine", []), ("file", ["file"])],
+    [
+        ("llama3:latest", ["ours", "twin"]),
+        ("LLAMA3", ["ours", "twin"]),
+        ("library/llama3", ["ours", "twin"]),
+        ("mine", []),
+        ("file", ["file"]),
+    ],
 )
 def test_whose_a_name_is(name: str, ids: list[str]) -> None:
     text = config_text() + "".join(
