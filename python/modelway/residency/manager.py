@@ -234,6 +234,9 @@ class GpuMemoryManager:
         self._touch(action.model)
         with suppress(UnknownModel):  # the configuration was replaced meanwhile
             self._report(action, outcome)
+        if self._loop is not None and self._router.settings is not self._settings:
+            # It was begun under another configuration: the backend of this name may be another server now.
+            self._look_soon(action.backend)
 
     def _report(self, action: Action, outcome: Outcome) -> None:
         model, router = action.model, self._router
