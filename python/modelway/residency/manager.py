@@ -15,13 +15,13 @@ from contextlib import AbstractAsyncContextManager, suppress
 from typing import TYPE_CHECKING, Protocol
 
 from modelway.backends.base import LoadCall
-from modelway.errors import BackendError, UnknownBackend, UnknownModel
+from modelway.errors import UnknownBackend, UnknownModel
 from modelway.residency.action import Action, Loaded, NotLoaded, Outcome, Unloaded, in_memory, loaded, unloaded
 from modelway.residency.capacity import managed_memory
+from modelway.residency.fit import Fit
 from modelway.residency.load_time import learned_load_s
 from modelway.residency.machine import Machine, read_machine
 from modelway.residency.names import Names
-from modelway.residency.shortage import is_shortage, raised
 from modelway.residency.sizes import Sizes
 from modelway.types import RequestOutcome
 
@@ -78,9 +78,8 @@ class GpuMemoryManager:
         self._load_ms: dict[str, float] = {}
         self._known: dict[str, ResolvedModel] = {}
         self._known_of: Settings | None = None
-        self._did_not_fit: set[str] = set()
-        self._tried_again: set[str] = set()
         self._sizes = Sizes()
+        self._fit = Fit(router, self._sizes)
         self._changes: dict[str, asyncio.Future[None]] = {}
 
     # What requests want to know.
@@ -97,7 +96,7 @@ class GpuMemoryManager:
 
     def did_not_fit(self, model: str) -> bool:
         """Whether its last load failed for want of memory."""
-        return model in self._did_not_fit
+        return self._fit.did_not_fit(model)
 
     def split(self, model: str) -> tuple[int, int] | None:
         """Bytes in all and in graphics memory of a model that is not wholly there, though it could be."""
@@ -108,25 +107,9 @@ class GpuMemoryManager:
         return self._sizes.reduced_context(model)
 
     def needs_as_much(self, model: str, failed: str) -> tuple[int, int] | None:
-        """What ``model`` and ``failed`` are thought to take, where the first would have to be loaded into the memory
-        that is too little for the second, and is not smaller.
-
-        None also where that is not known: of a backend that is not managed nobody knows what is there.
-        """
-        one, other, managed = self._model(model), self._model(failed), self._router.managed
-        if one is None or other is None or not {one.backend, other.backend} <= managed.keys():
-            return None
-        sizes = self._sizes.thought(one), self._sizes.thought(other)
-        if sizes[0] is None or sizes[1] is None or sizes[0] < sizes[1] or not self._is_one_memory(one, other):
-            return None
-        held = self._router.residents(one.backend)
-        is_there = any(resident.model == model and resident.state != "unloading" for resident in held)
-        return None if is_there else (sizes[0], sizes[1])
-
-    def _is_one_memory(self, one: ResolvedModel, other: ResolvedModel) -> bool:
-        """Backends of which no memory is written live in this machine's."""
-        written = {backend.name for backend in self._router.settings.backends if backend.memory_bytes is not None}
-        return one.backend == other.backend or written.isdisjoint((one.backend, other.backend))
+        """See :meth:`Fit.needs_as_much`; None also for a model that was never configured."""
+        one, other = self._model(model), self._model(failed)
+        return None if one is None or other is None else self._fit.needs_as_much(one, other)
 
     # Its life.
 
@@ -243,8 +226,7 @@ class GpuMemoryManager:
         match outcome:
             case Loaded(load_ms, running):
                 self._load_ms[model] = (self._load_ms.get(model, load_ms) + load_ms) / 2
-                self._did_not_fit.discard(model)
-                self._tried_again.discard(model)
+                self._fit.loaded(model)
                 names = Names(self._models().values(), action.backend)
                 own = next((one for one in running or () if model in names.of(one.name)), None)
                 size = None if own is None else self._sizes.note(self._models()[model], own)
@@ -252,7 +234,7 @@ class GpuMemoryManager:
                 if running is not None:
                     self._compare(action.backend, running, action.began)
             case NotLoaded(error):
-                size = self._second_try(action, error)
+                size = self._fit.failed(model, action.backend, error)
                 self._waiters.apply(router.model_not_loaded(model, memory_bytes=size))
                 if size is None and error is not None:
                     _log.warning("%s", error)
@@ -263,24 +245,6 @@ class GpuMemoryManager:
                 self._waiters.apply(router.model_unloaded(model))
                 if not is_sure and self._loop is not None:
                     self._look_soon(action.backend)
-
-    def _second_try(self, action: Action, error: BackendError | None) -> int | None:
-        """What the model is to be thought to take, and to be loaded again with; None: it has failed."""
-        model = action.model
-        if error is not None and is_shortage(error):
-            self._did_not_fit.add(model)
-            if model not in self._tried_again:
-                self._tried_again.add(model)
-                _log.warning("%s; once more, when what is idle has made room", error)
-                return self._more_than_thought(action)
-        self._tried_again.discard(model)
-        return None
-
-    def _more_than_thought(self, action: Action) -> int:
-        held = self._router.residents(action.backend)
-        thought = next((one.memory_bytes for one in held if one.model == action.model), 0)
-        capacity, _ = self._router.memory(action.backend)
-        return raised(thought) if capacity is None else min(raised(thought), capacity)
 
     # What servers say.
 
