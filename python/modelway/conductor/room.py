@@ -48,7 +48,7 @@ class Room:
         for failed in self._too_large:
             if (sizes := self._memory.needs_as_much(candidate, failed)) is not None:
                 self._not_asked.append(candidate)
-                needs, did_not_fit = map(gigabytes, sizes)
+                needs, did_not_fit = map(_gigabytes, sizes)
                 return f"not asked, as it takes {needs}, and {failed} with {did_not_fit} did not fit into memory"
         return None
 
@@ -61,7 +61,7 @@ class Room:
                 detail += f"; {' and '.join(self._not_asked)}, not smaller, {_were(self._not_asked)} not tried"
             yield Degraded("memory", f"{detail}.")
         if (split := self._memory.split(candidate)) is not None:
-            size, on_card = map(gigabytes, split)
+            size, on_card = map(_gigabytes, split)
             detail = f"{candidate} runs in part on the processor: {on_card} of its {size} are in graphics memory."
             yield Degraded("cpu_offload", detail)
         if (context := self._memory.reduced_context(candidate)) is not None:
@@ -74,7 +74,7 @@ class Room:
         return _REMEDY if self._too_large else None
 
 
-def gigabytes(count: int) -> str:
+def _gigabytes(count: int) -> str:
     return f"{count / 1e9:.1f} GB"
 
 
