@@ -20,6 +20,7 @@ from modelway.config import Config
 from modelway.errors import NoModelAvailable, StreamInterrupted
 from modelway.events import Degraded, Finished, ModelLoading, Queued, TextDelta
 from modelway.testing import answer_of, write_tiny_models
+from processes import children
 
 pytestmark = pytest.mark.e2e
 
@@ -56,12 +57,6 @@ def config(files: dict[str, Path], room_for: float, more: str = "", size: int | 
     )
     backend = f'[[backends]]\nname = "files"\nkind = "llama_cpp"\nthreads = 1\nmemory_bytes = {int(room)}\n'
     return Config.from_toml(f'{more}[defaults]\ngeneral = "{A}"\n[fallbacks]\ngeneral = ["{B}"]\n{backend}{models}')
-
-
-def children() -> set[int]:
-    """The processes whose parent this one is, ended ones that nobody waited for among them."""
-    tasks = Path("/proc/self/task").glob("*/children")
-    return {int(pid) for task in tasks for pid in task.read_text().split()}
 
 
 @asynccontextmanager
@@ -185,7 +180,7 @@ async def test_a_worker_that_ends_or_hangs_while_it_is_evicted_holds_nobody_up(f
     assert started == [A, B]
 
 
-async def test_what_never_fits_is_answered_by_another_with_notice(files, started, monkeypatch):
+async def test_what_never_fits_is_answered_by_a_smaller_one_with_notice(files, started, monkeypatch):
     start = LlamaChild.start.__func__  # type: ignore[attr-defined]
 
     async def short_of_memory(cls, path, options, load_s, origin):
@@ -194,7 +189,10 @@ async def test_what_never_fits_is_answered_by_another_with_notice(files, started
             raise origin.error("server_error", "ggml_backend_cpu_buffer: failed to allocate buffer of size 4096")
         return await start(cls, path, options, load_s, origin)
 
-    async with engine(config(files, 2.5)) as conductor:
+    # C and the endless one take as much as A, and so are not asked.
+    sizes = config(files, 2.5).models
+    smaller = [model.model_copy(update={"memory_bytes": SIZE // 2}) if model.id == B else model for model in sizes]
+    async with engine(config(files, 2.5).model_copy(update={"models": tuple(smaller)})) as conductor:
         await ask(conductor, C)
         monkeypatch.setattr(LlamaChild, "start", classmethod(short_of_memory))
         reply = await conductor.complete("hello", task="general")

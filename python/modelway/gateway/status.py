@@ -5,11 +5,11 @@ from __future__ import annotations
 from dataclasses import asdict
 from typing import TYPE_CHECKING, Any
 
+from modelway.conductor.warmth import warmth_of
 from modelway.errors import UnknownBackend
 
 if TYPE_CHECKING:
     from modelway.conductor import Conductor
-    from modelway.router import ModelRouter
 
 
 def status_document(conductor: Conductor) -> dict[str, Any]:
@@ -19,12 +19,13 @@ def status_document(conductor: Conductor) -> dict[str, Any]:
         "limits": router.limits_in_force(),
         "backends": [asdict(backend) for backend in conductor.monitor.status()],
         "pools": [asdict(pool) for pool in conductor.pool_stats()],
-        "memory": [_memory(router, backend.name) for backend in router.settings.backends],
-        "models": [_model(router, model) for model in router.profiles],
+        "memory": [_memory(conductor, backend.name) for backend in router.settings.backends],
+        "models": [_model(conductor, model) for model in router.profiles],
     }
 
 
-def _memory(router: ModelRouter, backend: str) -> dict[str, Any]:
+def _memory(conductor: Conductor, backend: str) -> dict[str, Any]:
+    router = conductor.router
     try:
         device, held = router.device(backend), router.residents(backend)
         capacity_bytes, in_use_bytes = router.memory(backend)
@@ -34,6 +35,8 @@ def _memory(router: ModelRouter, backend: str) -> dict[str, Any]:
         "backend": backend,
         "device": device,
         "is_managed": backend in router.managed,
+        # False: what stands here is what was so when its server answered last.
+        "is_up_to_date": backend in router.managed and conductor.monitor.is_reachable(backend) is True,
         "capacity_bytes": capacity_bytes,
         "in_use_bytes": in_use_bytes,
         "models": [
@@ -49,25 +52,13 @@ def _memory(router: ModelRouter, backend: str) -> dict[str, Any]:
     }
 
 
-def _warmth(router: ModelRouter, model: str, backend: str) -> tuple[str | None, int | None]:
-    """``warm``, ``loading``, ``unloading`` or ``cold``, and the bytes held; None: its server does as it likes."""
-    if backend not in router.managed:
-        return None, None
-    held = next((one for one in router.residents(backend) if one.model == model), None)
-    if held is None:
-        return "cold", 0
-    return "warm" if held.state == "ready" else held.state, held.memory_bytes
-
-
-def _model(router: ModelRouter, model: str) -> dict[str, Any]:
+def _model(conductor: Conductor, model: str) -> dict[str, Any]:
+    router = conductor.router
     health, load = router.health(model), router.load(model)
-    backend = router.profiles[model].backend_id
-    warmth, held_bytes = _warmth(router, model, backend)
     return {
         "model": model,
-        "backend": backend,
-        "warmth": warmth,
-        "held_bytes": held_bytes,
+        "backend": router.profiles[model].backend_id,
+        **asdict(warmth_of(conductor, model)),
         "state": health.state,
         "held": health.held,
         "available": health.available,
