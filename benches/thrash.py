@@ -28,9 +28,11 @@ from real_device import commanded
 
 from modelway.backends.base import Deadlines
 from modelway.backends.llama_cpp import LlamaCppBackend
+from modelway.backends.llama_cpp.child import EngineOptions, LlamaChild
 from modelway.conductor import Conductor
 from modelway.config import Config
 from modelway.events import TextDelta
+from modelway.origin import Origin
 from modelway.pools import PoolManager
 from modelway.testing.simulator import (
     Client,
@@ -96,36 +98,47 @@ class Run:
 
 @dataclass(frozen=True, slots=True)
 class Case:
-    """Traffic, with memory for ``room`` models. ``watched``: whose times are printed."""
+    """Traffic, with memory for ``room`` models. ``watched``: whose times are printed.
+
+    ``strangers_s``: when another model is loaded beside all this by somebody else, seconds; the one before goes.
+    """
 
     title: str
     room: int
     traffic: Callable[[], list[Client]]
     watched: Sequence[str | None] = (None,)
     is_compared: bool = True
+    strangers_s: Sequence[float] = ()
 
 
 def busy_a() -> list[Client]:
-    return busy("A", 2, 160)
+    return busy("A", 2, 100)
+
+
+#: When B or C is asked, in turn.
+OTHERS_S = [4.0 + 1.5 * number for number in range(12)]
 
 
 def a_beside_others() -> list[Client]:
     """B and C in turn: each has to be loaded anew where there is room for two. Nobody waits for an answer before the
     next is asked, so the same requests come at the same times whatever there is room for; A is loaded by then.
     """
-    a = now_and_then("A", [0.0]) + later(poisson("A", 3.0, 20.0, seed=1), 2.0)
-    return a + now_and_then("B", range(4, 22, 3)) + later(now_and_then("C", range(4, 22, 3)), 1.5)
+    a = now_and_then("A", [0.0]) + later(poisson("A", 2.0, 20.0, seed=1), 2.0)
+    return a + now_and_then("B", OTHERS_S[0::2]) + now_and_then("C", OTHERS_S[1::2])
 
 
 CASES = {
     "own": Case("8 clients, each A, B, A, B, ... (60)", 1, lambda: own_lists(8, 60, order=MEASURED_ORDER)),
     "shared": Case("8 workers on one list A, B, A, B, ... (60)", 1, lambda: shared_list(8, 60)),
-    "one": Case("one client, A, B, A, B, ... (20)", 1, lambda: own_lists(1, 20)),
-    "three": Case("8 clients, each A, B, C, ..., room for two (60)", 2, lambda: own_lists(8, 60, "ABC")),
-    "alone": Case("two clients keep A busy (160)", 1, busy_a, "A", is_compared=False),
-    "beside": Case("the same, and B twice", 1, lambda: busy_a() + now_and_then("B", [3.0, 12.0]), "AB"),
-    "no loads": Case("A 3 a second, B and C in turn, room for all", 3, a_beside_others, "A", is_compared=False),
-    "warm": Case("A 3 a second, B and C in turn, room for two", 2, a_beside_others, "ABC"),
+    "one": Case("one client, A, B, A, B, ... (12)", 1, lambda: own_lists(1, 12)),
+    "three": Case("8 clients, each A, B, C, ..., room for two (48)", 2, lambda: own_lists(8, 48, "ABC")),
+    "alone": Case("two clients keep A busy (100)", 1, busy_a, "A", is_compared=False),
+    "beside": Case("the same, and B once", 1, lambda: busy_a() + now_and_then("B", [4.0]), "AB"),
+    "no loads": Case("A 2 a second, B and C in turn, room for all", 3, a_beside_others, "A", is_compared=False),
+    "strangers": Case(
+        "the same, and somebody else loads beside it", 4, a_beside_others, "A", is_compared=False, strangers_s=OTHERS_S
+    ),
+    "warm": Case("A 2 a second, B and C in turn, room for two", 2, a_beside_others, "ABC"),
 }  # fmt: skip
 
 
@@ -152,6 +165,17 @@ async def watch(seen: Seen) -> None:
         await asyncio.sleep(LOOK_S)
 
 
+async def load_beside(path: Path, times_s: Sequence[float]) -> None:
+    """What somebody does who knows nothing of us: the same loads, so what they cost the processor."""
+    began = time.perf_counter()
+    options = EngineOptions(threads=1, context=CONTEXT, parallel=1)
+    for at_s in times_s:
+        await asyncio.sleep(began + at_s - time.perf_counter())
+        child = await LlamaChild.start(path, options, BOUND_S, Origin("nobody's"))
+        await asyncio.sleep(max(0.0, began + at_s + 1.0 - time.perf_counter()))
+        await child.stop()
+
+
 async def client(asks: Client, ask: Ask, answers: list[Answer]) -> None:
     for wanted in asks:
         await asyncio.sleep(wanted.after_s)
@@ -165,14 +189,17 @@ async def client(asks: Client, ask: Ask, answers: list[Answer]) -> None:
         answers.append(Answer(wanted.model, first_s, time.perf_counter() - began))
 
 
-async def run(engine: AbstractAsyncContextManager[Ask], case: Case, capacity_bytes: int) -> Run:
+async def run(
+    engine: AbstractAsyncContextManager[Ask], case: Case, capacity_bytes: int, files: Mapping[str, Path]
+) -> Run:
     assert not children(), "a process of an earlier run is left"
     answers: list[Answer] = []
     seen = Seen()
     async with engine as ask:
         watching = asyncio.create_task(watch(seen))
         began = time.perf_counter()
-        await asyncio.gather(*(client(asks, ask, answers) for asks in case.traffic()))
+        clients = (client(asks, ask, answers) for asks in case.traffic())
+        await asyncio.gather(*clients, load_beside(files["C"], case.strangers_s))
         span_s = time.perf_counter() - began
         watching.cancel()
     return Run(answers, len(seen.pids), span_s, seen.most_bytes / capacity_bytes)
@@ -236,7 +263,8 @@ def verdicts(ours: Mapping[str, Sequence[Run]], theirs: Mapping[str, Sequence[Ru
         ("own lists: loads", median(lambda one: one.loads, "own"), 11),
         ("own lists: time of order of arrival", ratio(lambda one: one.span_s, "own", theirs["own"]), 0.55),
         ("shared list: loads", median(lambda one: one.loads, "shared"), 7),
-        ("warm A beside loads: p95 of that without loads", ratio(p95_of_a, "warm", ours["no loads"]), 1.1),
+        ("warm A beside loads: p95 of that without", ratio(p95_of_a, "warm", ours["no loads"]), 1.1),
+        ("the same: p95 of that beside a stranger's loads", ratio(p95_of_a, "warm", ours["strangers"]), 1.1),
         ("B beside a busy A: longest wait, s", max(one.longest_s("B") for one in ours["beside"]), BOUND_S),
         ("busy A beside B: p95 of that without B", ratio(p95_of_a, "beside", ours["alone"]), 1.5),
         ("longest wait of all cases, s", max(one.longest_s() for one in everything), BOUND_S),
@@ -261,10 +289,10 @@ async def main(files: Mapping[str, Path], rounds: int) -> None:
         for name, case in CASES.items():
             capacity = one * (4 * case.room + 1) // 4
             print(f"round {number + 1}: {case.title}", flush=True)
-            ours[name].append(await run(modelway(files, capacity), case, capacity))
+            ours[name].append(await run(modelway(files, capacity), case, capacity, files))
             print(told(case, "modelway", ours[name][-1]), flush=True)
             if case.is_compared:
-                theirs[name].append(await run(order_of_arrival(files, capacity, one), case, capacity))
+                theirs[name].append(await run(order_of_arrival(files, capacity, one), case, capacity, files))
                 print(told(case, "order of arrival", theirs[name][-1]), flush=True)
     print(f"loads, and medians of {rounds} ratios of time:")
     for name, case in CASES.items():
