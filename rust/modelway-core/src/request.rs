@@ -27,6 +27,8 @@ pub struct Request<'a> {
     pub kinds: Option<DataKinds>,
     /// Whether its caller forbids that it goes to others.
     pub is_kept_here: bool,
+    /// Whether a model in memory passes one that would have to be loaded first; `None`: as configured.
+    pub prefer_warm: Option<bool>,
 }
 
 impl Request<'_> {

@@ -486,6 +486,10 @@ impl CoreRouter {
         Ok(held.into_iter().map(Resident::new).collect())
     }
 
+    fn device(&self, py: Python<'_>, backend: &Bound<'_, PyString>) -> PyResult<String> {
+        Ok(self.memory_of(py, &text(backend))?.device)
+    }
+
     fn memory(&self, py: Python<'_>, backend: &Bound<'_, PyString>) -> PyResult<(Option<u64>, u64)> {
         let Memory { capacity, in_use, .. } = self.memory_of(py, &text(backend))?;
         Ok((capacity, in_use))
