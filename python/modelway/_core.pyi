@@ -545,6 +545,10 @@ class RoutingDecision:
     def needs_consent(self) -> tuple[tuple[str, str], ...]:
         """(model, destination) of those of ``rejected`` that lack nothing but consent."""
     @property
+    def kinds(self) -> tuple[str, ...]:
+        """The kinds of data that models elsewhere were judged by: those of the request, and ``code`` where that is the
+        task; empty where there are no such models."""
+    @property
     def tie_break(self) -> str | None:
         """What decided among models that are equal otherwise: ``health`` (another has failed lately), ``budget`` (the
         first token of another would come too late for the task), ``wait`` (another would take longer to begin),

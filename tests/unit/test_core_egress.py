@@ -100,6 +100,13 @@ def test_nobody_but_the_router_makes_or_changes_a_pass() -> None:
         egress.destination = "elsewhere.example.com"  # type: ignore[misc]
 
 
+def test_a_decision_tells_by_which_kinds_it_was_made() -> None:
+    decision = router_of().select(CODE)
+    assert (decision.kinds, mw.RoutingRequest(CODE).kinds) == (("text", "code"), ("text",))
+    assert ("remote", "api.example.com") in decision.needs_consent
+    assert router_of('[[models]]\nid = "a"').select(CODE).kinds == ()
+
+
 def test_a_pass_is_taken_once() -> None:
     egress = passed(router_of(), "near")
     assert egress.consent == "allow_lan"

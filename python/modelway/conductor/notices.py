@@ -41,7 +41,7 @@ class Notices:
         if degraded := _degraded(decision, self._request):
             yield degraded
         for model, destination in decision.needs_consent:
-            yield ConsentNeeded(model, destination, self._request.kinds)
+            yield ConsentNeeded(model, destination, decision.kinds)
         yield from self._labels.beside(
             self._settings.warnings,
             self._words,

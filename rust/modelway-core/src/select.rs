@@ -279,6 +279,12 @@ impl Decision {
         self.rejected().into_iter().filter_map(lacks_consent).collect()
     }
 
+    /// The kinds of data that models elsewhere were judged by; none where there are no such models.
+    #[must_use]
+    pub fn kinds(&self) -> DataKinds {
+        self.outgoing.as_ref().map_or(DataKinds::NONE, |(_, sending)| sending.kinds)
+    }
+
     /// What decided between the chosen model and those of the same rank; `None`: none of them is burdened more
     /// than it or has a less free licence, or it came first anyhow.
     #[must_use]
@@ -423,15 +429,14 @@ impl Decision {
     }
 
     fn consent_required(&self, models: Vec<ModelIndex>) -> SelectError {
-        let kinds = self.outgoing.as_ref().map_or(DataKinds::NONE, |(_, sending)| sending.kinds);
-        SelectError::ConsentRequired(models, kinds)
+        SelectError::ConsentRequired(models, self.kinds())
     }
 
     fn why_none(&self) -> SelectError {
         let rejected = self.rejected();
-        let for_consent = self.needs_consent();
-        if !for_consent.is_empty() {
-            return self.consent_required(for_consent);
+        let needs_consent = self.needs_consent();
+        if !needs_consent.is_empty() {
+            return self.consent_required(needs_consent);
         }
         let is_too_short = |(model, why): &&(ModelIndex, Rejection)| {
             *why == Rejection::ContextLength && self.judge(self.table.model(*model)).is_ok()
