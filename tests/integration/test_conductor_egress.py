@@ -294,3 +294,23 @@ async def test_a_specialist_is_announced_under_its_usual_name(world):
     assert (selected.display_name, selected.hand_off) == ("Qwen 2.5 Coder 7b", "Getting code expertise…")
     assert selected.announce().startswith("Getting code expertise… Qwen 2.5 Coder 7b, on this device, answers")
     assert plain.hand_off == ""
+
+
+@pytest.mark.parametrize("is_allowed", [False, True])
+async def test_a_server_on_the_local_network_is_the_users_own_where_they_say_so(world, monkeypatch, is_allowed):
+    """Asked what it has and how it is, without consent; what is sent to it stands in the ledger all the same."""
+    places = {world.there.url: "lan"}
+    monkeypatch.setattr("modelway.config.settings.place_of_url", lambda url: places.get(url, "device"))
+    text = (
+        f'[privacy]\nallow_lan = {str(is_allowed).lower()}\n[state]\nfolder = "{world.folder}"\n'
+        f'[memory]\nmanage = false\n[[backends]]\nname = "here"\nkind = "ollama"\nurl = "{world.here.url}"\n'
+        f'[[backends]]\nname = "there"\nkind = "ollama"\nurl = "{world.there.url}"\n'
+    )
+    async with mw.Conductor(mw.Config.from_toml(text)) as conductor:
+        models = {model.id: model.location for model in conductor.settings.models}
+        assert models == ({"small:latest": "device"} | ({"big:latest": "lan"} if is_allowed else {}))
+        if is_allowed:
+            assert (await conductor.complete("hi", model="big:latest")).text == "from there"
+            assert conductor.monitor.is_reachable("there")
+    assert [entry.sending.consent for entry in world.entries()] == (["allow_lan"] if is_allowed else [])
+    assert bool(world.there.request_history) == is_allowed

@@ -233,7 +233,7 @@ class Conductor:
             # Another request may have made it meanwhile, or the configuration be another by now.
             if settings is self.settings and all(lineup.settings is not settings for lineup in before):
                 self._lineups = [lineup for lineup in self._lineups if not lineup.closed]
-                self._lineups.append(Lineup(settings, words, *before))
+                self._lineups.append(Lineup(settings, words, *before, clear_control=self.router.clear_control))
                 for lineup in before:
                     await lineup.retire()
         return self._lineups[-1]

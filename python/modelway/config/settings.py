@@ -60,7 +60,8 @@ class ResolvedBackend:
     """One server or managed engine. ``max_connections`` 0: no limit. ``url`` None: it is started by modelway.
 
     ``destination`` is what consent to it names; None: it is on this device. ``is_literal``: its address is written as
-    such and needs no look-up.
+    such and needs no look-up. ``is_own``: it is on this device, or on the local network by its literal address where
+    the configuration says that this counts as the user's own.
     """
 
     name: str
@@ -79,6 +80,7 @@ class ResolvedBackend:
     limits: Limits = NO_LIMITS
     memory_bytes: int | None = None
     is_literal: bool = True
+    is_own: bool = True
     deadlines: Deadlines = Deadlines()
 
 
@@ -267,7 +269,8 @@ def _resolve_backend(
         url=url,
         location=location,
         destination=None if location == "device" or url is None else destination_of_url(url),
-        is_literal=url is None or is_literal(url),
+        is_literal=(literal := url is None or is_literal(url)),
+        is_own=location == "device" or (location == "lan" and literal and config.privacy.allow_lan),
         api_key_env=written.api_key_env,
         max_connections=written.max_connections,
         keep_alive_s=written.keep_alive_s,
