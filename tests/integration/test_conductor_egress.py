@@ -15,7 +15,7 @@ from conductor_kit import CODE
 from gateway_support import CHAT, HELLO, client_of, gateway_over
 
 import modelway as mw
-from modelway.backends.mock import Fault, MockModelConfig, MultiModelMockBackend
+from modelway.backends.mock import Fault, FaultKind, MockModelConfig, MultiModelMockBackend
 from modelway.conductor import consents
 from modelway.privacy.consent import ConsentStore
 from modelway.privacy.ledger import EgressLedger, Entry
@@ -314,3 +314,18 @@ async def test_a_server_on_the_local_network_is_the_users_own_where_they_say_so(
             assert conductor.monitor.is_reachable("there")
     assert [entry.sending.consent for entry in world.entries()] == (["allow_lan"] if is_allowed else [])
     assert bool(world.there.request_history) == is_allowed
+
+
+@pytest.mark.parametrize("kinds", [("text",), ("text", "code")])
+async def test_what_goes_along_with_an_answer_that_is_gone_on_with_takes_consent_too(world, kinds):
+    world.here.models["small"] = MockModelConfig(reply="see:\n```\nx = 1\n```\nand so on and on")
+    world.here.fail("small", Fault(FaultKind.RESET_MID_STREAM, after=8))
+    world.grant(*kinds)
+    config = world.config('[fallbacks]\ncontinue_midstream = true\ngeneral = ["big"]\n')
+    async with mw.Conductor(config) as conductor:
+        if "code" in kinds:
+            assert (await conductor.complete("hello there, how are you")).model == "big"
+        else:
+            with pytest.raises(mw.StreamInterrupted):
+                await conductor.complete("hello there, how are you")
+    assert len(world.received) == ("code" in kinds)

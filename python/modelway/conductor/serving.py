@@ -30,6 +30,7 @@ from modelway.errors import (
 )
 from modelway.events import BackendEvent, ConductorMessage, Degraded, FallingBack
 from modelway.residency.load_time import learned_load_s
+from modelway.types import RoutingRequest
 
 if TYPE_CHECKING:
     from modelway.backends.base import Backend, ChatCall
@@ -123,7 +124,7 @@ class Serving:
                 async for place in places:
                     yield place
             self._refuse_if_closed()
-            call = replace(call, egress=await self._allowed(model))
+            call = replace(call, egress=await self._allowed(model, call))
             for label in self._notices.before_sending(call.egress):
                 yield label
             is_silent = True
@@ -155,12 +156,22 @@ class Serving:
             yield Degraded("encoding", f"{candidate} sent bytes that are no text; each is shown as \ufffd.")
         yield turn.finished()
 
-    async def _allowed(self, model: ResolvedModel) -> Pass | None:
-        """What allows the request to leave this device; None: it does not."""
+    async def _allowed(self, model: ResolvedModel, call: ChatCall) -> Pass | None:
+        """What allows ``call`` to leave this device; None: it does not."""
         if model.destination is None:
             return None
         await self._consents.renew()
-        return self._router.clear(model.id, self._run.request, self._run.trace.request_id)
+        request = self._run.request
+        if self._broken is not None:
+            # The answer so far goes along, and may hold what the request did not.
+            request = RoutingRequest(
+                messages=call.messages,
+                task=self._run.trace.task,
+                tools=call.tools is not None,
+                images=request.images,
+                allow_external=request.allow_external,
+            )
+        return self._router.clear(model.id, request, self._run.trace.request_id)
 
     def _stream(self, backend: Backend, call: ChatCall) -> AsyncGenerator[BackendEvent, None]:
         events = backend.stream(call)
