@@ -17,6 +17,7 @@ from modelway.cli.consent import consent
 from modelway.cli.egress import egress
 from modelway.cli.evaluate import evaluate
 from modelway.cli.exits import FAILED, INTERRUPTED, WRONG_USE
+from modelway.cli.licenses import licenses
 from modelway.cli.models import models
 from modelway.cli.options import common_options
 from modelway.cli.output import note, show_log
@@ -75,7 +76,7 @@ def cli() -> None:
     show_log()
 
 
-for command in (route, ask, chat, serve, models, consent, egress, config, evaluate, train):
+for command in (route, ask, chat, serve, models, licenses, consent, egress, config, evaluate, train):
     cli.add_command(command)
 
 
