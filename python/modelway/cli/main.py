@@ -14,6 +14,7 @@ from modelway.cli.ask import ask
 from modelway.cli.chat import chat
 from modelway.cli.config import config
 from modelway.cli.consent import consent
+from modelway.cli.doctor import doctor
 from modelway.cli.egress import egress
 from modelway.cli.evaluate import evaluate
 from modelway.cli.exits import FAILED, INTERRUPTED, WRONG_USE
@@ -76,7 +77,7 @@ def cli() -> None:
     show_log()
 
 
-for command in (route, ask, chat, serve, models, licenses, consent, egress, config, evaluate, train):
+for command in (route, ask, chat, serve, models, licenses, doctor, consent, egress, config, evaluate, train):
     cli.add_command(command)
 
 
