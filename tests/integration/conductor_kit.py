@@ -106,6 +106,11 @@ class BookkeepingRouter(ModelRouter):
         self.ended.append(ticket)
         return super().cancel(ticket)
 
+    def model_not_loaded(self, model: str, **known: Any) -> Any:
+        effects = super().model_not_loaded(model, **known)
+        self.ended += [ticket for ticket, _ in effects.refused]
+        return effects
+
     def check_books(self) -> None:
         """Each ticket ended once, and nothing is held or waited for any more."""
         assert sorted(self.ended) == sorted(self.tickets)

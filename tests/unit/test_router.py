@@ -175,7 +175,10 @@ def test_every_decision_says_why(request_: mw.RoutingRequest, reason: str, says:
 
 
 def test_every_word_of_the_core_has_a_sentence() -> None:
-    for rejection in ("external", "lan", "tools", "images", "context_length", "unavailable"):
+    for rejection in (
+        "external", "lan", "local_only", "unscanned", "images_leave", "consent", "license",
+        "tools", "images", "context_length", "unavailable", "cold",
+    ):  # fmt: skip
         assert explain.rejection_sentence(rejection)
     for held in (None, "rate_limited", "busy", "missing", "unauthorized"):
         assert explain.not_now_sentence(held)

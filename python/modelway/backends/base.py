@@ -25,6 +25,7 @@ __all__ = [
     "RunningModel",
     "ServedModel",
     "parameters_label",
+    "same_name",
 ]
 
 #: How long a probe may take: a server that needs longer to say its version serves nobody well.
@@ -170,3 +171,12 @@ def parameters_label(count: int) -> str | None:
         if 0.9995 * unit <= count < 999.5 * unit:
             return f"{count / unit:.{1 if count < 100 * unit else 0}f}{letter}"
     return None
+
+
+def same_name(name: str) -> str:
+    """The form in which two names of one model are equal.
+
+    Servers compare names without regard to case. Ollama's ``registry.ollama.ai/library/mistral:latest`` is ``mistral``,
+    and its lists leave out the registry and ``library``.
+    """
+    return name.lower().removeprefix("registry.ollama.ai/").removeprefix("library/").removesuffix(":latest")

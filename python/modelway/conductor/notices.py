@@ -19,6 +19,9 @@ if TYPE_CHECKING:
 #: The decision is less than what was asked for by name.
 _DEGRADED = frozenset({SelectionReason.Capability, SelectionReason.ContextLength, SelectionReason.Privacy})
 
+#: The usual choice is passed over.
+_PASSED_OVER = frozenset({SelectionReason.Fallback, SelectionReason.Warm})
+
 
 class Notices:
     """The notices of one request. ``labels`` remembers what was told in its conversation."""
@@ -38,7 +41,7 @@ class Notices:
         if degraded := _degraded(decision, self._request):
             yield degraded
         for model, destination in decision.needs_consent:
-            yield ConsentNeeded(model, destination, self._request.kinds)
+            yield ConsentNeeded(model, destination, decision.kinds)
         yield from self._labels.beside(
             self._settings.warnings,
             self._words,
@@ -90,8 +93,10 @@ class Notices:
 def _degraded(decision: RoutingDecision, request: RoutingRequest) -> Degraded | None:
     """The notice that something else serves than what was asked for by name, or than the usual choice."""
     by_name = request.model is not None and decision.reason in _DEGRADED
-    if not by_name and decision.reason != SelectionReason.Fallback:
+    if not by_name and decision.reason not in _PASSED_OVER:
         return None
-    preferred, why = decision.rejected[0]
+    # Models that could never have served may stand before the one that is passed for a warm one.
+    passed = (one for one in decision.rejected if decision.reason != SelectionReason.Warm or one[1] == "cold")
+    preferred, why = next(passed)
     detail = f"{decision.model} answers instead of {preferred}: {rejection_sentence(why)}."
     return Degraded(str(decision.reason), detail)

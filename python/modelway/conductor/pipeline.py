@@ -139,6 +139,7 @@ class Conductor:
         conversation: str | None = None,
         allow_external: bool | None = None,
         deadline_ms: float | None = None,
+        prefer_warm: bool | None = None,
         request_id: str | None = None,
     ) -> AsyncGenerator[ConductorMessage, None]:
         """Answer a prompt, or OpenAI chat messages, event by event.
@@ -151,8 +152,9 @@ class Conductor:
         whose turn it is; None is one user, too. ``conversation`` names the conversation that the request belongs to:
         what is told once in it is not told again. ``allow_external`` False keeps the request on this device, whatever
         was consented to; True grants nothing. ``deadline_ms`` bounds the time to the first token over all
-        waits and candidates; how long the whole answer may take stands in the configuration. ``request_id`` names
-        the request in events and history; by default a random one.
+        waits and candidates; how long the whole answer may take stands in the configuration. ``prefer_warm``:
+        whether a model in memory passes one that would have to be loaded first; None: as configured.
+        ``request_id`` names the request in events and history; by default a random one.
 
         A stream ends with ``Finished``, or with ``Failed`` and then the error itself: ``NoModelAvailable``,
         ``UnknownModel`` or ``ContextTooLong`` where nothing could serve, ``BackendError`` where a server
@@ -182,6 +184,7 @@ class Conductor:
             conversation=conversation,
             allow_external=allow_external,
             deadline_ms=deadline_ms,
+            prefer_warm=prefer_warm,
         )
         deadlines = request_deadlines(asyncio.get_running_loop().time(), deadline_ms, self.settings.deadlines.total_ms)
         trace = Trace(request_id or uuid4().hex, request.prompt)

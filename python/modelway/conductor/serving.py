@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING
 
 from modelway.conductor.failures import Failure, break_clause, clause, moves_on
 from modelway.conductor.retries import MOST_ATTEMPTS, Again, again
+from modelway.conductor.room import Room
 from modelway.conductor.seam import can_go_on, continued
 from modelway.conductor.turn import Turn
 from modelway.errors import (
@@ -73,7 +74,7 @@ class Serving:
         self._refuse_if_closed = refuse_if_closed
         self._chance = chance
         self._retries = 0
-        self._too_large: str | None = None  # a candidate that did not fit into memory
+        self._room = Room(memory)
         self._broken: StreamInterrupted | None = None  # what the answer has come to, unless another model goes on
 
     async def events(self) -> AsyncGenerator[ConductorMessage, None]:
@@ -193,37 +194,31 @@ class Serving:
         # Of an answer that is to be gone on with, the caller has the half, and a refusal is of our own words.
         if self._broken is None and not moves_on(error):
             raise error
-        self._run.failures.add(candidate, error)
-        if isinstance(error, NoModelAvailable) and self._memory.did_not_fit(candidate):
-            self._too_large = candidate
-        return clause(error)
+        why = self._room.note(candidate, error) or clause(error)
+        self._run.failures.add(candidate, error, why)
+        return why
 
     def _degraded(self, candidate: str, ignored: Sequence[str]) -> Iterator[Degraded]:
         """What the one that answers lacks, or another did; ``ignored``: options that it can't honour."""
         if ignored:
             yield Degraded("options", f"{candidate} can't honour {', '.join(ignored)}.")
-        if self._too_large is not None:
-            detail = f"{candidate} answers instead of {self._too_large}, which does not fit into memory."
-            yield Degraded("memory", detail)
-        if (split := self._memory.split(candidate)) is not None:
-            size, on_card = (f"{count / 1e9:.1f} GB" for count in split)
-            detail = f"{candidate} runs in part on the processor: {on_card} of its {size} are in graphics memory."
-            yield Degraded("cpu_offload", detail)
+        yield from self._room.notices(candidate)
 
     def _next(self, decision: RoutingDecision, following: Iterator[str]) -> Again:
         """Who is asked next, and after what pause. Raises what the request comes to where nobody is left."""
-        model = next(following, None)
-        if model is not None:
-            return Again(model, 0.0)
+        failures, deadline = self._run.failures, self._run.deadline
+        for model in following:
+            if (why := self._room.keeps_out(model)) is None:
+                return Again(model, 0.0)
+            failures.pass_over(model, why)
         if self._broken is not None:
             raise self._broken
-        failures, deadline = self._run.failures, self._run.deadline
         choice = None
         if len(self._run.trace.attempts) < MOST_ATTEMPTS:
             left_s = None if deadline is None else deadline.at - asyncio.get_running_loop().time()
             choice = again(failures.errors, self._held_s, retries=self._retries, chance=self._chance(), left_s=left_s)
         if choice is None:
-            raise failures.none_left(decision)
+            raise failures.none_left(decision, self._room.remedy)
         self._retries += 1
         return choice
 

@@ -14,7 +14,7 @@ from typing import Any
 
 from pydantic import ValidationError
 
-from modelway.backends.base import ServedModel
+from modelway.backends.base import ServedModel, same_name
 from modelway.backends.factory import make_backend
 from modelway.config.fields import is_task
 from modelway.config.sections import ModelConfig
@@ -201,8 +201,3 @@ def _capabilities(strengths: tuple[str, ...], served: ServedModel) -> tuple[str,
     told = (("vision", "VisionInput"), ("tools", "ToolUse"))
     said = (capability for word, capability in told if word in served.capabilities)
     return tuple(dict.fromkeys((*implied_capabilities(strengths), *said)))
-
-
-def same_name(name: str) -> str:
-    """Servers compare names without regard to case, and Ollama's ``mistral`` is ``mistral:latest``."""
-    return name.lower().removesuffix(":latest")

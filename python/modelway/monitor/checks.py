@@ -7,8 +7,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from modelway.backends.base import PROBE_S
-from modelway.discovery.survey import same_name
+from modelway.backends.base import PROBE_S, same_name
 from modelway.errors import BackendError
 
 if TYPE_CHECKING:

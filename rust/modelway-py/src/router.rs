@@ -40,14 +40,11 @@ pub(crate) struct CoreRouter {
 
 impl CoreRouter {
     fn decide(&self, py: Python<'_>, request: &Request<'_>) -> PyResult<RoutingDecision> {
-        let decided = match (&self.clock, &self.wall) {
-            (Clock::Machine(born), WallClock::Machine) => {
-                self.router.select(request, || millis_since(*born), WallClock::of_machine)
-            }
-            _ => {
-                let (now, wall_now) = (self.clock.now(py)?, self.wall.now(py)?);
-                self.router.select(request, || now, || wall_now)
-            }
+        let decided = if let (Clock::Machine(born), WallClock::Machine) = (&self.clock, &self.wall) {
+            self.router.select(request, || millis_since(*born), WallClock::of_machine)
+        } else {
+            let (now, wall_now) = (self.clock.now(py)?, self.wall.now(py)?);
+            self.router.select(request, || now, || wall_now)
         };
         match decided {
             Ok(core) => Ok(RoutingDecision { core }),
@@ -487,6 +484,10 @@ impl CoreRouter {
     fn residents(&self, py: Python<'_>, backend: &Bound<'_, PyString>) -> PyResult<Vec<Resident>> {
         let held = self.memory_of(py, &text(backend))?.held;
         Ok(held.into_iter().map(Resident::new).collect())
+    }
+
+    fn device(&self, py: Python<'_>, backend: &Bound<'_, PyString>) -> PyResult<String> {
+        Ok(self.memory_of(py, &text(backend))?.device)
     }
 
     fn memory(&self, py: Python<'_>, backend: &Bound<'_, PyString>) -> PyResult<(Option<u64>, u64)> {
