@@ -80,7 +80,7 @@ class ServedModel:
     of its files, ``quantization`` what most weights are stored in (Q4_K_M), ``parameters`` how many there are (7.6B),
     ``family`` the architecture (llama, qwen2). ``kv_bytes_per_token`` is the memory that each token of its context
     takes, ``loaded_context`` the tokens that it is loaded for, in all requests at once, where nothing else is asked
-    for. ``path`` is the file of a model that modelway runs itself.
+    for. ``license`` is what its licence is called. ``path`` is the file of a model that modelway runs itself.
     """
 
     name: str

@@ -33,7 +33,7 @@ from modelway.discovery.guesses import guess_strengths
 from modelway.discovery.memory import estimated_bytes
 from modelway.errors import BackendError, EgressRefused
 from modelway.pools import Door, PoolManager
-from modelway.privacy.licenses import identify
+from modelway.privacy.licenses import license_words
 from modelway.privacy.locality import checked_destination
 from modelway.router import ModelRouter
 
@@ -183,8 +183,7 @@ def _facts(
         facts["supports_tools"] = "tools" in served.capabilities
     if served.max_context and 0 < served.max_context < 2**32:
         facts["max_context"] = served.max_context
-    license_name = identify(served.license) if served.license else None
-    if license_name:
+    if served.license and (license_name := license_words(served.license)):
         facts["license"] = license_name
     if served.remote_host:
         facts |= _elsewhere(served.remote_host)
