@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import asdict, dataclass
+from threading import Lock
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any
 
@@ -12,6 +13,7 @@ from modelway._core import CoreRouter
 if TYPE_CHECKING:
     from modelway.config import Config
     from modelway.config.settings import ResolvedBackend, ResolvedModel, Settings
+    from modelway.privacy.consent import Consent
     from modelway.waiters import Waiters
 
 
@@ -49,6 +51,10 @@ class ModelRouter(CoreRouter):
     #: The backends whose memory is managed, and by whom; see :meth:`manage`.
     managed: Mapping[str, ManagedMemory]
     memory_manager: object | None
+    #: Consents beside those of the configuration, and those.
+    _given: tuple[Mapping[str, Any], ...]
+    _configured: tuple[Consent, ...]
+    _telling: Lock
 
     def __new__(cls, config: Config | None = None) -> ModelRouter:
         settings = _resolved(config)
@@ -56,6 +62,10 @@ class ModelRouter(CoreRouter):
         router.settings = settings
         router.managed = _NOTHING
         router.memory_manager = None
+        router._given = ()
+        router._configured = ()
+        router._telling = Lock()
+        router._tell_consents()
         return router
 
     def replace_config(self, config: Config) -> None:
@@ -67,7 +77,26 @@ class ModelRouter(CoreRouter):
         settings = _resolved(config)
         self.replace_table(for_core(settings, self.managed))
         self.settings = settings
+        self._tell_consents()
         self._let_go_on()
+
+    def set_consents(self, consents: Iterable[Mapping[str, Any]]) -> None:
+        """What may be sent where from now on, beside what the configuration consents to.
+
+        Each is what ``Consent.for_core`` makes. Passes made under a consent that is not there any more are void.
+        """
+        with self._telling:
+            self._given = tuple(consents)
+        self._tell_consents()
+
+    def _tell_consents(self) -> None:
+        with self._telling:
+            written = self.settings.privacy.consents
+            if written or self._configured:
+                from modelway.privacy.consent import consents_of
+
+                self._configured = consents_of(written, self._configured)
+            super().set_consents([*self._given, *(consent.for_core() for consent in self._configured)])
 
     def manage(self, memory: Mapping[str, ManagedMemory]) -> None:
         """From now on the caller loads and unloads the models of these backends (by name) as ``Effects`` say, and
