@@ -261,7 +261,7 @@ class Serving:
 
 
 def _slow_sentence(model: str, ttft_ms: float, budget_ms: int) -> str:
-    return f"{model} took {ttft_ms / 1000:.1f} s to begin its answer; {budget_ms / 1000:g} s were wanted."
+    return f"{model} took {ttft_ms / 1000:.3g} s to begin its answer; {budget_ms / 1000:g} s were wanted."
 
 
 def _following(decision: RoutingDecision) -> Iterator[str]:
