@@ -5,9 +5,8 @@ from __future__ import annotations
 import shlex
 from collections.abc import Iterator
 
-from modelway.backends.base import RunningModel
+from modelway.backends.base import RunningModel, same_name
 from modelway.config.settings import ResolvedBackend, ResolvedModel
-from modelway.discovery.survey import same_name
 from modelway.doctor.examined import Examined
 from modelway.doctor.finding import Finding
 from modelway.monitor.checks import presence
