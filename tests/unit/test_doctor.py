@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import socket
 import sys
 from collections.abc import Mapping, Sequence
@@ -271,7 +272,7 @@ def test_the_files_that_are_looked_at(tmp_path: Path) -> None:
     state = tmp_path / "state"
     state.mkdir(mode=0o700)
     modes = {
-        tmp_path / "modelway.toml": 0o664, tmp_path / ".env": 0o644, state / "consents.json": 0o600,
+        tmp_path / "modelway.toml": 0o646, tmp_path / ".env": 0o644, state / "consents.json": 0o600,
         state / "egress.jsonl": 0o640, state / "egress-000001.jsonl": 0o602, state / "other": 0o666,
     }  # fmt: skip
     for file, mode in modes.items():
@@ -286,6 +287,18 @@ def test_the_files_that_are_looked_at(tmp_path: Path) -> None:
     assert looked_at("MY_KEY") == [("configuration", True, True), ("keys", False, True), *told]
     assert looked_at("OTHER_KEY") == [("configuration", True, True), *told]
     assert kept_files(None, tmp_path / "none", tmp_path / "none", ["MY_KEY"]) == []
+
+
+def test_a_group_of_one_is_nobody_else(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    file = tmp_path / "modelway.toml"
+    file.touch()
+    file.chmod(0o664)
+    own = file.stat()
+    for group, is_told in ((own.st_uid, False), (own.st_uid + 1, True)):
+        changed = os.stat_result((*own[:5], group, *own[6:]))
+        monkeypatch.setattr(Path, "stat", lambda _, changed=changed: changed)
+        ((configuration, *_),) = [kept_files(file, tmp_path / "none", tmp_path / "none", [])]
+        assert (configuration.writers is not None) is is_told
 
 
 def test_a_broken_ledger() -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import re
+import stat
 from collections.abc import Collection
 from contextlib import suppress
 from dataclasses import dataclass
@@ -46,8 +47,16 @@ def kept_files(source: Path | None, base_dir: Path, state: Path, key_names: Coll
     kept = []
     for path, role in roles:
         with suppress(OSError):  # it is not there, or in a folder of somebody else's
-            kept.append(Kept(path, role, who_else_may_write(path), may_others_read(path)))
+            writers = None if role == "configuration" and _is_of_own_group(path) else who_else_may_write(path)
+            kept.append(Kept(path, role, writers, may_others_read(path)))
     return kept
+
+
+def _is_of_own_group(path: Path) -> bool:
+    """Whether only this user's private group may write to it, as systems have it that give each user one, of the same
+    number, and let files be writable by it."""
+    found = path.stat()
+    return hasattr(os, "geteuid") and found.st_uid == found.st_gid == os.geteuid() and not found.st_mode & stat.S_IWOTH
 
 
 def _sets_any(file: Path, names: Collection[str]) -> bool:

@@ -143,7 +143,7 @@ def license_words(text: str) -> str | None:
 def gguf_license(name: str | None, own_name: str | None, link: str | None) -> str | None:
     """What the head of a GGUF file says of its licence, in few words; None: nothing.
 
-    That are ``general.license`` (which is ``other`` where the licence has a name of its own), ``.name`` and ``.link``.
+    These are ``general.license`` (which is ``other`` where the licence has a name of its own), ``.name`` and ``.link``.
     """
     told = [text for text in (name, own_name) if text]
     known = [*map(identify, told), identify_link(link) if link else None]
