@@ -171,7 +171,11 @@ class Serving:
                 images=request.images,
                 allow_external=request.allow_external,
             )
-        return self._router.clear(model.id, request, self._run.trace.request_id)
+        egress = self._router.clear(model.id, request, self._run.trace.request_id)
+        if egress is None:  # another configuration gives its id to a model on this device, and this one is elsewhere
+            why = f"{model.id}: the configuration was replaced meanwhile"
+            raise EgressRefused(why, destination=model.destination)
+        return egress
 
     def _stream(self, backend: Backend, call: ChatCall) -> AsyncGenerator[BackendEvent, None]:
         events = backend.stream(call)
