@@ -19,7 +19,7 @@ use modelway_core::{BreakerPolicy, Locality, Millis, Rules, Site};
 use pyo3::exceptions::PyValueError;
 use pyo3::prelude::*;
 
-use crate::settings::known;
+use crate::names::known;
 
 /// Names of users as numbers that nobody can foresee, so that nobody can share another's account on purpose; and
 /// where in a quota's window the router was born.
