@@ -160,7 +160,11 @@ class Serving:
         if model.destination is None:
             return None
         await self._consents.renew()
-        return self._router.clear(model.id, self._run.request, self._run.trace.request_id)
+        egress = self._router.clear(model.id, self._run.request, self._run.trace.request_id)
+        if egress is None:  # a newer configuration has a model of this id on this device; the one at hand is not
+            why = f"{model.id}: nothing was sent, as the configuration was replaced meanwhile"
+            raise EgressRefused(why, destination=model.destination)
+        return egress
 
     def _stream(self, backend: Backend, call: ChatCall) -> AsyncGenerator[BackendEvent, None]:
         events = backend.stream(call)
