@@ -216,19 +216,18 @@ class World:
         """The same is asked twice, and the first holds the only slot; the changes come while the second waits."""
         self.hold()
         first = asyncio.create_task(self.ask(ask, f"{name}-ahead"))
-        await self._until(lambda: first.done() or self._held() == 1)
+        await self._until(lambda: first.done() or self._at_rest() == 1)
         second = asyncio.create_task(self.ask(ask, name))
-        await self._until(lambda: second.done() or self._held() == 2 or self._waiting() > 0)
+        await self._until(lambda: self._at_rest() == 2 - first.done() - second.done())
         await self.apply_all(changes)
         self.release()
         await first
         return await second
 
-    def _held(self) -> int:
-        return sum(one.held for server in self.servers.values() for one in server.request_history)
-
-    def _waiting(self) -> int:
-        return sum(self.conductor.router.load(model).waiting for model in MODELS)
+    def _at_rest(self) -> int:
+        """How many requests go no further: held by a server, or waiting for a slot."""
+        held = sum(one.held for server in self.servers.values() for one in server.request_history)
+        return held + sum(self.conductor.router.load(model).waiting for model in MODELS)
 
     async def _until(self, holds: Callable[[], bool]) -> None:
         async with asyncio.timeout(3):
