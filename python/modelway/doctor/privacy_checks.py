@@ -7,12 +7,12 @@ import shlex
 from collections import defaultdict
 from collections.abc import Iterator
 from datetime import timedelta
-from urllib.parse import urlsplit
 
 from modelway.config.settings import ResolvedBackend
 from modelway.doctor.examined import Examined
 from modelway.doctor.finding import Finding
 from modelway.doctor.machine import Kept
+from modelway.privacy.locality import port_of_url
 
 _YEAR = timedelta(days=365)
 #: What makes Ollama listen on every address: any of these, or a port alone.
@@ -40,7 +40,7 @@ def open_servers(examined: Examined) -> Iterator[Finding]:
     """Servers on this device that answer to the network and ask for no key."""
     for backend in examined.settings.backends:
         if backend.location == "device" and backend.url and not backend.api_key_env:
-            port = _port(backend.url)
+            port = port_of_url(backend.url)
             if port in examined.machine.open_ports or _is_told_to_be_open(examined, backend):
                 yield Finding(
                     "open_servers",
@@ -52,11 +52,6 @@ def open_servers(examined: Examined) -> Iterator[Finding]:
                     if backend.kind == "ollama"
                     else f"have it listen on 127.0.0.1, port {port}, or ask for a key (api_key_env)",
                 )
-
-
-def _port(url: str) -> int:
-    parts = urlsplit(url)
-    return parts.port or (443 if parts.scheme == "https" else 80)
 
 
 def _is_told_to_be_open(examined: Examined, backend: ResolvedBackend) -> bool:

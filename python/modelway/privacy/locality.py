@@ -75,9 +75,19 @@ def destination_of_url(url: str) -> str:
     match = _URL.fullmatch(url)
     if match is None:
         raise ValueError("not a plain URL; write http(s)://HOST[:PORT][/PATH] in ASCII, with a port from 1 to 65535")
-    usual = "443" if match["scheme"].lower() == "https" else "80"
-    port = match["port"]
-    return match["host"].lower() + (f":{int(port)}" if port and port != usual else "")
+    usual = _usual_port(match["scheme"])
+    port = int(match["port"] or usual)
+    return match["host"].lower() + (f":{port}" if port != usual else "")
+
+
+def port_of_url(url: str) -> int:
+    """The port of the server at ``url`` (one that ``check_url`` accepts)."""
+    match = _URL.fullmatch(url)
+    return int(match["port"] or _usual_port(match["scheme"])) if match else 0
+
+
+def _usual_port(scheme: str) -> int:
+    return 443 if scheme.lower() == "https" else 80
 
 
 def checked_destination(value: object) -> object:
