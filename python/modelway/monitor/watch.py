@@ -1,7 +1,7 @@
 """The monitor: a task that asks the backends on this device how they do, and tells what lasts.
 
 It hears of troubles from the core's alerts and from its own checks. A check never closes a circuit: it brings the
-circuit's probe forward, so that the next request tries what has come back. A server elsewhere is never asked.
+circuit's probe forward, so that the next request tries what has come back. A server of others is never asked.
 """
 
 from __future__ import annotations
