@@ -54,7 +54,7 @@ class ConsentConfig(Section):
 
 
 class PrivacyConfig(Section):
-    """``[privacy]``: what may leave this device; by default nothing. Models elsewhere are shown, and asked with consent."""
+    """``[privacy]``: what may leave this device; by default nothing; elsewhere is asked only with consent."""
 
     default_location: Literal["local"] = "local"
     """Where models run unless the user decides otherwise: only ``local``."""
