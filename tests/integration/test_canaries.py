@@ -41,6 +41,7 @@ MESSAGES: list[dict[str, Any]] = [
     {"role": "user", "content": f"hello {CANARY}-prompt"},
 ]
 TOOLS = [{"type": "function", "function": {"name": "weather", "description": f"{CANARY}-tool", "parameters": {}}}]
+SECRET_HEADERS = {"Authorization": f"Bearer {KEY}", "X-Anything": CANARY, "X-Modelway-Conversation": f"{CANARY}-talk"}
 #: Long enough for every fault that strikes behind some pieces.
 REPLY = f"one {CANARY}-answer three {CANARY}-more five"
 
@@ -57,7 +58,7 @@ class Logged(logging.Handler):
 
 
 @pytest.fixture
-def log(caplog: Logged, monkeypatch: pytest.MonkeyPatch) -> Iterator[Logged]:
+def log(caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch) -> Iterator[Logged]:
     """All that is logged by anybody; afterwards nothing of it may hold a marked word."""
     monkeypatch.setenv("MODELWAY_TEST_KEY", KEY)
     for name in (None, "modelway", "modelway.privacy", "aiohttp", "asyncio", "filelock"):
@@ -157,15 +158,30 @@ async def test_on_the_way_out_nothing_is_told(
     assert CANARY not in repr(written)
 
 
+@pytest.mark.parametrize("row", ROWS, ids=lambda row: row.name)
+async def test_the_gateway_tells_nothing(row: Row, log: Logged, monkeypatch: pytest.MonkeyPatch) -> None:
+    tls = tls_server(row.certificate, monkeypatch) if row.certificate else None
+    key = 'api_key_env = "MODELWAY_TEST_KEY"'
+    async with scene(one_protocol(row, "openai"), hasty=row.hasty, url=row.url, tls=tls, backend=key) as stage:
+        await arrange(stage, row, monkeypatch)
+        async with gateway_over(stage.conductor) as url, client_of(url) as client:
+            for stream in (True, False):
+                asked = {"model": "auto", "messages": MESSAGES, "tools": TOOLS, "stream": stream}
+                async with client.post(CHAT, json=asked, headers=SECRET_HEADERS) as answer:
+                    await answer.read()
+                    assert CANARY not in repr(dict(answer.headers))
+            async with client.get("/modelway/status") as answer:
+                assert CANARY not in await answer.text()
+
+
 async def test_no_route_tells(log: Logged) -> None:
     async with scene("openai", backend='api_key_env = "MODELWAY_TEST_KEY"') as stage:
         marked(stage)
         stage.first.fail("first-model", Fault(FaultKind.RESET_MID_STREAM, after=2), times=1)
-        headers = {"Authorization": f"Bearer {KEY}", "X-Anything": CANARY, "X-Modelway-Conversation": f"{CANARY}-talk"}
         async with gateway_over(stage.conductor) as url, client_of(url) as client:
             for model in ("auto", "auto", f"{CANARY}-model"):
                 asked = {"model": model, "messages": MESSAGES, "tools": TOOLS, "stream": True}
-                async with client.post(CHAT, json=asked, headers=headers) as answer:
+                async with client.post(CHAT, json=asked, headers=SECRET_HEADERS) as answer:
                     assert CANARY in await answer.text()
                     assert CANARY not in repr(dict(answer.headers))
             for path in ("/ready", "/modelway/status", "/v1/models"):
