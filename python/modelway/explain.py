@@ -76,6 +76,19 @@ _ALLOWED = {
     "retries": "{limit:,} second attempts for 100 requests",
     "users": "{limit:,} {unit} kept apart by their limits",
     "connections": "{limit:,} {unit} at once",
+    "connect": "{limit:,} {unit} to open a connection",
+    "load": "{limit:,} {unit} to load a model; for one that was loaded before, by what that took",
+    "first_token": "{limit:,} {unit} to the first token of a loaded model",
+    "between_tokens": "{limit:,} {unit} from one token to the next",
+    "total": "{limit:,} {unit} to the end of an answer, over all waits and attempts",
+    "attempts": "{limit:,} {unit} for a request whose chain is not longer",
+    "memory_wait": "{limit:,} {unit} of waiting while requests to other models keep the memory",
+    "embedding_memory": "{limit:,} {unit} of each device for embedding models alone",
+    "context": "{limit:,} {unit} of prompt and answer together",
+    "retry_reserve": "{limit:,} second attempts a second besides",
+    "body": "{limit:,} {unit} in the body of a request",
+    "depth": "{limit:,} {unit} of nesting in it",
+    "write": "{limit:,} {unit} for a client to read on",
 }
 
 _PASSED_OVER = {

@@ -113,17 +113,14 @@ class ModelRouter(CoreRouter):
             self.waiters.tick()
 
     def limits_in_force(self) -> list[dict[str, Any]]:
-        """Each limit in force: those that the core keeps, and the connections of each backend.
+        """Each limit in force, by whomever it is kept.
 
         ``what`` is its kind and ``of`` whose it is; ``limit`` counts ``unit``, in ``window_s`` seconds where it is a
         rate or a quota, of which ``burst`` may come at once where it is a rate.
         """
-        connections = [
-            {"what": "connections", "unit": "connections", "limit": most, "of": f"backend {backend.name}"}
-            for backend in self.settings.backends
-            if (most := backend.max_connections)
-        ]
-        return [*self.limits(), *connections]
+        from modelway.config.in_force import limits_beside_the_core
+
+        return [*self.limits(), *limits_beside_the_core(self.settings)]
 
 
 def _resolved(config: Config | None) -> Settings:

@@ -243,7 +243,17 @@ def test_config_show_lists_each_limit_in_force(config) -> None:
         "backend ollama 512 requests may wait",
         "backend ollama 20 second attempts for 100 requests",
         "model tiny-code 2 requests at once",
+        "all 120,000 ms to load a model; for one that was loaded before, by what that took",
+        "all 30,000 ms to the first token of a loaded model",
+        "all 30,000 ms from one token to the next",
+        "all 3 attempts for a request whose chain is not longer",
+        "backend ollama 1,000 ms to open a connection",
         "backend ollama 8 connections at once",
+        "backend ollama 10 second attempts a second besides",
+        "model tiny-general 8,192 tokens of prompt and answer together",
+        "gateway 16,777,216 bytes in the body of a request",
+        "gateway 64 levels of nesting in it",
+        "gateway 30,000 ms for a client to read on",
     ]
     described = json.loads(run("config", "show", "--json", "--config", config).stdout)
     assert {"what": "connections", "unit": "connections", "limit": 8, "of": "backend ollama"} in described["limits"]

@@ -81,7 +81,7 @@ async def test_a_caller_is_told_of_the_load_then_of_its_end(server) -> None:
     gate = server.hold("a")
     async with over(server) as conductor:
         stream = conductor.stream("hello", task="general")
-        facts = Facts(lambda _: ("box", "device"), lambda _: {})
+        facts = Facts(lambda _: ("box", "device"), lambda _: {}, lambda _: "")
         told: list[Any] = []
         async for event in stream:
             facts.note(event)

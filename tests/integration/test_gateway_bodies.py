@@ -6,10 +6,11 @@ from typing import Any
 
 import pytest
 
+from modelway.config.in_force import MAX_JSON_DEPTH
 from modelway.errors import InvalidRequest, ModelwayError, UnknownModel
 from modelway.gateway import ollama, openai
 from modelway.gateway.asked import Asked, model_choice
-from modelway.gateway.body import MAX_DEPTH, parse_json
+from modelway.gateway.body import parse_json
 from modelway.gateway.problems import Refused, problem_of
 from modelway.types import TaskClass
 
@@ -35,7 +36,7 @@ def nested(depth: int) -> bytes:
         (b'{"a": "\\ud800"}', "not JSON"),
         (b'{"a": "\xff"}', "not JSON"),
         (b'{"a": "\xed\xa0\x80"}', "not JSON"),
-        (nested(MAX_DEPTH + 1), "nested deeper than 64"),
+        (nested(MAX_JSON_DEPTH + 1), "nested deeper than 64"),
         (nested(100_000), "not JSON"),
         (b'{"a": 1, "api_base": "http://127.0.0.1:1"}', "api_base: not accepted"),
         (b'{"API-Base": null}', "API-Base: not accepted"),
@@ -52,7 +53,7 @@ def test_a_bad_body_is_refused_with_400_and_what_to_change(data: bytes, says: st
 
 
 def test_the_deepest_accepted_body() -> None:
-    assert "a" in parse_json(nested(MAX_DEPTH))
+    assert "a" in parse_json(nested(MAX_JSON_DEPTH))
 
 
 def test_a_refused_body_is_not_quoted() -> None:

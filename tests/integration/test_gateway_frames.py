@@ -64,7 +64,7 @@ def asked(include_usage: bool = False) -> Asked:
 
 
 def facts() -> Facts:
-    return Facts(lambda model: ("backend", "device"), lambda user: {})
+    return Facts(lambda model: ("backend", "device"), lambda user: {}, lambda model: "")
 
 
 def finished(finish_reason: str = "tool_calls", usage: Usage = USAGE) -> Finished:
@@ -324,7 +324,7 @@ def test_what_is_left_stands_in_headers_the_tightest_where_two_count_the_same(
         asked_for.append(user)
         return standing
 
-    known = Facts(lambda model: ("backend", "device"), standing_of)
+    known = Facts(lambda model: ("backend", "device"), standing_of, lambda model: "")
     known.user = "alice"
     found = {name: value for name, value in known.headers().items() if name.startswith("x-ratelimit-")}
     assert found == {f"x-ratelimit-{name}": value for name, value in headers.items()}

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import pytest
 
-from modelway.conductor.inputs import MAX_DEPTH, chat_call
+from modelway.conductor.inputs import chat_call
+from modelway.config.in_force import MAX_JSON_DEPTH
 from modelway.errors import InvalidRequest, ModelwayError
 
 LONE = "caf\ud83d"
@@ -47,7 +48,7 @@ def nested(depth: int) -> dict[str, object]:
         ([{"role": "user", "content": "x", "when": object()}], "messages[0].when: object given"),
         ([{"role": "user", "content": "x", "weight": float("nan")}], "messages[0].weight: nan"),
         ([{"role": "user", "content": "x", 5: "x"}], "messages[0]: a key of type int"),
-        ([{"role": "user", "content": "x", "deep": nested(MAX_DEPTH + 1)}], "nested deeper than 64 levels"),
+        ([{"role": "user", "content": "x", "deep": nested(MAX_JSON_DEPTH + 1)}], "nested deeper than 64 levels"),
         (LONE, "prompt: a lone surrogate (U+D83D) at character 3"),
         ([USER, {"role": "user", "content": LONE}], "messages[1].content: a lone surrogate"),
         (

@@ -139,7 +139,7 @@ async def test_every_route_of_the_gateway_is_told() -> None:
 def test_every_header_is_told() -> None:
     decision = mw.ModelRouter(mw.Config.from_toml('[defaults]\ngeneral = "m"')).select("hello")
     limit = {"limit": 1, "remaining": 1, "reset_s": 0.0}
-    facts = Facts(lambda _: ("ollama", "device"), lambda _: {"requests": limit, "tokens": limit})
+    facts = Facts(lambda _: ("ollama", "device"), lambda _: {"requests": limit, "tokens": limit}, str)
     facts.warn(("something is not honoured",))
     facts.note(ModelSelected("m", "ollama", "quick", 1.0, "device", "classified", "because", "id", decision))
     facts.note(Finished("m", "ollama", "stop", Usage(), 1.0, 1.0, 0.0))

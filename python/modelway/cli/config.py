@@ -60,7 +60,7 @@ def show(common: Common) -> None:
     click.echo(f"# {described['source'] or 'built in: no configuration file was found'}")
     click.echo(clean(columns(list(_assignments(described["values"], described["sources"], "")))))
     limits = [(limit["of"], allowance(limit)) for limit in described["limits"]]
-    click.echo("\n# limits in force" if limits else "\n# no limit is in force")
+    click.echo("\n# limits in force")
     click.echo(clean(columns(limits)))
 
 

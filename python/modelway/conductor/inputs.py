@@ -12,6 +12,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any, TypedDict
 
 from modelway.backends.base import KNOWN_OPTIONS, ChatCall
+from modelway.config.in_force import MAX_JSON_DEPTH
 from modelway.errors import InvalidRequest
 from modelway.near import did_you_mean
 from modelway.types import TaskClass
@@ -20,8 +21,6 @@ Message = Mapping[str, Any]
 Prompt = str | Sequence[Message]
 
 ROLES = ("system", "developer", "user", "assistant", "tool", "function")
-#: Deeper nesting than any tool schema needs; the walk below recurses.
-MAX_DEPTH = 64
 
 
 class ChatFields(TypedDict, total=False):
@@ -179,8 +178,8 @@ def _check_options(options: object) -> None:
 
 def _check_json(value: object, path: str, depth: int = 0) -> None:
     """Refuse what can't travel as JSON in UTF-8."""
-    if depth > MAX_DEPTH:
-        raise InvalidRequest(f"{path}: nested deeper than {MAX_DEPTH} levels")
+    if depth > MAX_JSON_DEPTH:
+        raise InvalidRequest(f"{path}: nested deeper than {MAX_JSON_DEPTH} levels")
     if isinstance(value, str):
         position = _lone_surrogate(value)
         if position is not None:

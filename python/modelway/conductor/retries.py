@@ -12,8 +12,6 @@ from typing import NamedTuple
 from modelway.conductor.failures import Failure
 from modelway.errors import BackendError
 
-#: So many attempts are sent for one request at most, where not more models are in its chain.
-MOST_ATTEMPTS = 3
 #: The longest first pause, doubled each time, and the longest of all.
 _FIRST_PAUSE_S, _LONGEST_PAUSE_S = 0.1, 1.0
 #: A request without a deadline does not wait longer than this for a server that asked us to.

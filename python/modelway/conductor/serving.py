@@ -13,10 +13,11 @@ from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from modelway.conductor.failures import Failure, break_clause, clause, moves_on
-from modelway.conductor.retries import MOST_ATTEMPTS, Again, again
+from modelway.conductor.retries import Again, again
 from modelway.conductor.room import Room
 from modelway.conductor.seam import can_go_on, continued
 from modelway.conductor.turn import Turn
+from modelway.config.in_force import MOST_ATTEMPTS
 from modelway.errors import (
     BackendError,
     ConsentRequired,

@@ -10,11 +10,9 @@ from typing import Any
 import orjson
 from aiohttp import web
 
+from modelway.config.in_force import MAX_JSON_DEPTH
 from modelway.gateway.guard import check_body_names, check_media_type
 from modelway.gateway.problems import Refused
-
-MAX_BYTES = 16 * 1024**2
-MAX_DEPTH = 64
 
 #: What a JSON value is called to people.
 _TYPE_NAMES = {
@@ -30,7 +28,7 @@ _TYPE_NAMES = {
 async def read_json(request: web.Request) -> dict[str, Any]:
     """The JSON object a request carries.
 
-    Raises :class:`Refused` for what is no acceptable JSON object, and aiohttp's 413 beyond MAX_BYTES
+    Raises :class:`Refused` for what is no acceptable JSON object, and aiohttp's 413 beyond MAX_BODY_BYTES
     (counted after decompression).
     """
     check_media_type(request.headers.get("Content-Type"))
@@ -52,8 +50,8 @@ def parse_json(data: bytes) -> dict[str, Any]:
         raise Refused(400, "invalid_json", f"the body is not JSON: {error.msg} at character {error.pos}") from None
     if not isinstance(value, dict):
         raise Refused(400, "invalid_json", f"the body must be a JSON object, not {type_name(value)}")
-    if _is_deeper(value, MAX_DEPTH):
-        raise Refused(400, "invalid_json", f"the body is nested deeper than {MAX_DEPTH} levels")
+    if _is_deeper(value, MAX_JSON_DEPTH):
+        raise Refused(400, "invalid_json", f"the body is nested deeper than {MAX_JSON_DEPTH} levels")
     check_body_names(value)
     return value
 

@@ -24,6 +24,9 @@ PlaceOf = Callable[[str], tuple[str, str]]
 #: What a user may still use: the user in, limit -> ``limit``, ``remaining``, ``reset_s`` out.
 StandingOf = Callable[[str | None], Mapping[str, Mapping[str, float]]]
 
+#: The limits that a request stands under: its model in, their words out.
+LimitsOf = Callable[[str], str]
+
 #: Characters of one header value; clients refuse lines of more than 8 KiB.
 MAX_VALUE = 1000
 
@@ -41,16 +44,18 @@ class Facts:
     ``user`` is whose limits they are.
     """
 
-    def __init__(self, place_of: PlaceOf, standing_of: StandingOf) -> None:
+    def __init__(self, place_of: PlaceOf, standing_of: StandingOf, limits_of: LimitsOf) -> None:
         self.request_id = uuid.uuid4().hex
         self.model = ""
         self.user: str | None = None
         self._place_of = place_of
         self._standing_of = standing_of
+        self._limits_of = limits_of
         self._arrived = time.monotonic()
         self._selected: ModelSelected | None = None
         self._tried: list[str] = []
         self._warnings: list[str] = []
+        self._told = 0  # of these, by headers and comments
         self._queue_ms: float | None = None  # up to the decision, and all waits that are over
         self._wait: tuple[Queued, float] | None = None  # the one that is not, as it stands, and when it began
         self._load_began: float | None = None
@@ -127,7 +132,11 @@ class Facts:
 
     def headers(self) -> dict[str, str]:
         """What is known by now; on a refusal before the decision that is little more than the id."""
-        values = {"request-id": self.request_id, "queue-ms": _ms(self._waited_ms())}
+        values = {
+            "request-id": self.request_id,
+            "queue-ms": _ms(self._waited_ms()),
+            "limits": self._limits_of(self.model),
+        }
         if self._selected is not None:
             backend, location = self._selected.backend, self._selected.location
             if self._tried:
@@ -160,6 +169,16 @@ class Facts:
             eta = "" if left_s is None else f" eta_s={max(0.0, left_s):.0f}"
             return f"loading model={clean(self.model)}{eta}"
         return f"waiting model={clean(self.model)} elapsed_ms={self.elapsed_ms:.0f}"
+
+    def warnings_are_told(self) -> None:
+        """By the headers, or by another comment."""
+        self._told = len(self._warnings)
+
+    def warning_comment(self) -> str | None:
+        """What has come since warnings were told, for a stream whose headers have gone out; None: nothing has."""
+        new = self._warnings[self._told :]
+        self.warnings_are_told()
+        return f"warning {clean('; '.join(new))}" if new else None
 
     def seam_comment(self, seam: FallingBack) -> str:
         return f"seam from={clean(seam.from_model)} to={clean(seam.to_model)} after_chars={seam.continues_after}"

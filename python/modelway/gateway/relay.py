@@ -182,6 +182,9 @@ class _Stream:
                 await self._write(self._framing.end(event, self._facts))
             elif isinstance(event, FallingBack) and event.continues_after is not None:
                 await self._write(self._framing.comment(self._facts.seam_comment(event)))
+                self._facts.warnings_are_told()
+            elif self._begun:
+                await self._warn()
 
     async def _begin(self, notices: asyncio.Task[None] | None) -> None:
         """The serving model is known: say so in the headers, or in a comment where they have gone out."""
@@ -189,8 +192,14 @@ class _Stream:
         self._facts.note_first_record()
         if self._response is not None:
             await self._write(self._framing.comment(self._facts.served_comment()))
+            await self._warn()
         await self._write(self._framing.first(self._facts.model))
         self._begun = True
+
+    async def _warn(self) -> None:
+        """Say in a comment what the headers, which have gone out, could not."""
+        if comment := self._facts.warning_comment():
+            await self._write(self._framing.comment(comment))
 
     async def _give_notice(self) -> None:
         wait_s = self._notice_after_s
@@ -224,6 +233,7 @@ class _Stream:
                 "Cache-Control": "no-cache",
             }
             self._response = web.StreamResponse(headers=headers)
+            self._facts.warnings_are_told()
             await self._response.prepare(self._request)
         await self._response.write(data)
 

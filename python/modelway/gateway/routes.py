@@ -13,11 +13,13 @@ from aiohttp import web
 
 import modelway
 from modelway.conductor import Conductor
+from modelway.config.in_force import MAX_BODY_BYTES
 from modelway.gateway import guard, ollama, ollama_lines, openai
 from modelway.gateway.alerts import stream_alerts
 from modelway.gateway.asked import Asked
-from modelway.gateway.body import MAX_BYTES, read_json
+from modelway.gateway.body import read_json
 from modelway.gateway.facts import Facts
+from modelway.gateway.limits import LimitsHeader
 from modelway.gateway.listing import ollama_tags, openai_model, openai_models
 from modelway.gateway.problems import problem_of
 from modelway.gateway.ready import ready_document
@@ -27,6 +29,7 @@ from modelway.gateway.status import status_document
 Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
 
 CONDUCTOR = web.AppKey("conductor", Conductor)
+LIMITS = web.AppKey("limits", LimitsHeader)
 STARTED = web.AppKey("started", datetime)
 #: Set when the gateway stops: streams that never end by themselves end then.
 STOPPING = web.AppKey("stopping", asyncio.Event)
@@ -42,8 +45,9 @@ class Dialect:
 
 def make_app(conductor: Conductor) -> web.Application:
     """The application that serves ``conductor``, which stays its caller's to close."""
-    app = web.Application(middlewares=[_shape_errors, _guard], client_max_size=MAX_BYTES)
+    app = web.Application(middlewares=[_shape_errors, _guard], client_max_size=MAX_BODY_BYTES)
     app[CONDUCTOR] = conductor
+    app[LIMITS] = LimitsHeader(conductor.router)
     app[STARTED] = datetime.now(UTC)
     app[STOPPING] = asyncio.Event()
     app.on_shutdown.append(_stop_streams)
@@ -97,7 +101,7 @@ def _inference(dialect: Dialect) -> Handler:
                 return "unknown", "unknown"
             return profile.backend_id, str(profile.location)
 
-        facts = Facts(place_of, conductor.router.standing)
+        facts = Facts(place_of, conductor.router.standing, request.app[LIMITS].of)
         try:
             asked = dialect.parse(await read_json(request))
             facts.user = asked.user

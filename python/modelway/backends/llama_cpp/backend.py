@@ -21,12 +21,12 @@ from modelway.backends.llama_cpp.gguf_header import MAGIC
 from modelway.backends.llama_cpp.library import Library
 from modelway.backends.openai_compat import OpenAICompatBackend
 from modelway.backends.openai_compat.request import left_out
+from modelway.config.in_force import LLAMA_CPP_CONTEXT
 from modelway.errors import BackendError
 from modelway.events import BackendEvent, ModelLoading
 from modelway.origin import Origin
 from modelway.pools import ConnectionConfig, PoolManager
 
-_DEFAULT_CONTEXT = 4096
 #: A broken connection is seen a moment before the end of the process that caused it.
 _LAST_GASP_S = 0.25
 
@@ -73,7 +73,7 @@ class LlamaCppBackend:
         cores = _cores()
         self._options = EngineOptions(
             threads=min(threads or max(1, cores // 2), cores),
-            context=context or _DEFAULT_CONTEXT,
+            context=context or LLAMA_CPP_CONTEXT,
             parallel=parallel or 1,
         )
         # The engine announces keep-alive and closes after each streamed answer.
