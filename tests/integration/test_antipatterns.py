@@ -43,7 +43,7 @@ def texts_of(module: Path) -> Iterator[str]:
     said = {id(node.value) for node in ast.walk(tree) if isinstance(node, ast.Expr)}
     for node in ast.walk(tree):
         if isinstance(node, ast.JoinedStr):
-            yield "".join(part.value if isinstance(part, ast.Constant) else "1" for part in node.values)
+            yield "".join(str(part.value) if isinstance(part, ast.Constant) else "1" for part in node.values)
         elif isinstance(node, ast.Constant) and isinstance(node.value, str) and id(node) not in said:
             yield node.value
 
@@ -125,7 +125,7 @@ def test_there_is_no_other_way() -> None:
     for module in PACKAGE.rglob("*.py"):
         for node in ast.walk(ast.parse(module.read_text(encoding="utf-8"))):
             if isinstance(node, ast.Call) and isinstance(node.func, ast.Name) and node.func.id == "Degraded":
-                kinds |= {argument.value for argument in node.args[:1] if isinstance(argument, ast.Constant)}
+                kinds |= {str(argument.value) for argument in node.args[:1] if isinstance(argument, ast.Constant)}
     assert {f"Degraded {kind}" for kind in kinds} == {way.event for way in WAYS if way.event.startswith("Degraded")}
 
 
