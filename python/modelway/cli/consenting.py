@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import signal
 import sys
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Iterator
+from contextlib import contextmanager
 from typing import TYPE_CHECKING, TypeVar
 
 import click
@@ -38,7 +40,22 @@ def _allows(error: ConsentRequired) -> bool:
     models = ", ".join(error.models)
     question = f"{models} runs at {error.destination}. May {what} be sent there, until you revoke it?"
     try:
-        # On the loop's own thread, where Ctrl-C ends the question; nothing else is under way meanwhile.
-        return click.confirm(clean(question), default=False, err=True)
+        # On the loop's own thread: nothing else is under way meanwhile.
+        with _ended_by_interrupt():
+            return click.confirm(clean(question), default=False, err=True)
     except click.Abort:
         return False
+
+
+@contextmanager
+def _ended_by_interrupt() -> Iterator[None]:
+    """Ctrl-C ends what blocks the loop: asyncio would have it cancel a task, for which it takes a loop that runs."""
+    before = signal.getsignal(signal.SIGINT)
+    if not callable(before):  # whoever started this program wants it not to be interrupted
+        yield
+        return
+    signal.signal(signal.SIGINT, signal.default_int_handler)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGINT, before)
