@@ -172,6 +172,26 @@ def test_all_that_can_be_wrong(tmp_path: Path, server: ServerThread) -> None:
     }  # fmt: skip
 
 
+def test_torn_consents_are_none_and_a_problem_until_they_are_granted_again(tmp_path: Path) -> None:
+    toml = (
+        "[privacy]\nallow_external = true\nsecret_scan_before_external = false\n[state]\nfolder = 'state'\n"
+        f"[[backends]]\nname = 'far'\nkind = 'openai'\nurl = '{NOWHERE}'\nlocation = 'external'\n"
+        "[[models]]\nid = 'm'\nbackend = 'far'\nlicense = 'mit'\n"
+    )
+    configured(tmp_path, toml)
+    destination = NOWHERE.removeprefix("http://")
+    assert run("consent", "grant", destination).exit_code == 0
+    assert checks() == (0, {"unsearched_text": "note"})
+    consents = tmp_path / "state" / "consents.json"
+    consents.write_bytes(consents.read_bytes()[:-5])
+    assert checks() == (1, {"broken_consents": "problem", "unsearched_text": "note"})
+    refused = run("ask", "hello", "--model", "m")
+    assert refused.exit_code == 1
+    assert "have not consented" in refused.stderr
+    assert run("consent", "grant", destination).exit_code == 0
+    assert checks() == (0, {"unsearched_text": "note"})
+
+
 def test_a_configuration_that_cannot_be_used_is_told_as_everywhere(tmp_path: Path) -> None:
     configured(tmp_path, '[licenses]\nforbid = ["restrcited"]\n')
     for command in ("doctor", "licenses"):

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import asyncio
 import os
 import socket
 import sys
 from collections.abc import Mapping, Sequence
+from contextlib import AsyncExitStack
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
@@ -18,7 +20,7 @@ from modelway.discovery import complete
 from modelway.doctor import model_checks as models
 from modelway.doctor import privacy_checks as privacy
 from modelway.doctor.diagnosis import CHECKS, findings_of
-from modelway.doctor.examined import Examined, Machine
+from modelway.doctor.examined import Examined, Machine, examine
 from modelway.doctor.finding import Finding
 from modelway.doctor.machine import Kept, kept_files, open_ports, ports_for_all
 from modelway.monitor.checks import Seen
@@ -299,6 +301,40 @@ def test_a_group_of_one_is_nobody_else(tmp_path: Path, monkeypatch: pytest.Monke
         monkeypatch.setattr(Path, "stat", lambda _, changed=changed: changed)
         ((configuration, *_),) = [kept_files(file, tmp_path / "none", tmp_path / "none", [])]
         assert (configuration.writers is not None) is is_told
+
+
+def test_broken_consents() -> None:
+    (found,) = privacy.broken_consents(shown(consents_problem="it is not whole; grant again what is to be allowed"))
+    assert (found.severity, found.what) == ("problem", "it counts as no consent: it is not whole")
+    assert found.where[0].endswith("consents.json")
+    assert "modelway consent grant" in found.remedy
+    assert list(privacy.broken_consents(shown())) == []
+    others = Kept(Path("/f"), "consents", "others may write to it", others_read=True)
+    assert list(privacy.broken_consents(shown(consents_problem="others may write to it", kept=[others]))) == []
+
+
+async def test_servers_are_asked_at_once() -> None:
+    """Each answers only when the other has been asked, too."""
+    arrived, both = [0], asyncio.Event()
+
+    async def answer(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        await reader.readuntil(b"\r\n\r\n")
+        arrived[0] += 1
+        if arrived[0] == 2:
+            both.set()
+        await both.wait()
+        writer.write(b'HTTP/1.1 200 OK\r\nContent-Type: application/json\r\nContent-Length: 12\r\n\r\n{"data": []}')
+        writer.close()
+
+    async with AsyncExitStack() as stack:
+        text = "[state]\nfolder = '/nowhere'\n"
+        for name in ("one", "two"):
+            server = await stack.enter_async_context(await asyncio.start_server(answer, "127.0.0.1", 0))
+            url = f"http://127.0.0.1:{server.sockets[0].getsockname()[1]}"
+            text += f"[[backends]]\nname = '{name}'\nkind = 'openai'\nurl = '{url}'\n"
+        async with asyncio.timeout(3):
+            examined = await examine(Config.from_toml(text))
+    assert {name: seen.served for name, seen in examined.seen.items()} == {"one": [], "two": []}
 
 
 def test_a_broken_ledger() -> None:

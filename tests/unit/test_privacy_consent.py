@@ -131,8 +131,11 @@ def test_a_file_that_is_not_to_be_trusted_is_no_consent(tmp_path: Path, caplog, 
     store = ConsentStore(tmp_path)
     store.refresh()
     assert store.all() == ()
+    assert store.problem is not None
+    assert said in store.problem
     assert [said in record.getMessage() for record in caplog.records] == [True]
     granted = store.grant("b.example", ["text"])
+    assert store.problem is None
     assert ConsentStore(tmp_path).all() == (granted,)
     (aside,) = tmp_path.glob("consents.json.broken-*")
     assert aside.read_text() == text

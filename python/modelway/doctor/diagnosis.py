@@ -16,6 +16,7 @@ from modelway.doctor.model_checks import (
     unstable_context,
 )
 from modelway.doctor.privacy_checks import (
+    broken_consents,
     cloud_models,
     exposed_files,
     ledger_chain,
@@ -31,6 +32,7 @@ CHECKS: tuple[Callable[[Examined], Iterator[Finding]], ...] = (
     missing_tools,
     open_servers,
     exposed_files,
+    broken_consents,
     ledger_chain,
     cloud_models,
     old_consents,

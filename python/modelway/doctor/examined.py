@@ -25,7 +25,8 @@ from modelway.router import ModelRouter
 
 @dataclass(frozen=True)
 class Machine:
-    """What this machine shows. ``ledger_problem`` None: the ledger is whole."""
+    """What this machine shows. ``ledger_problem`` None: the ledger is whole. ``consents_problem``: why the file of
+    consents counts as none; None: it counts, or is not there."""
 
     kept: Sequence[Kept] = ()
     open_ports: frozenset[int] = frozenset()
@@ -33,6 +34,7 @@ class Machine:
     has_gpu: bool = False
     consents: Sequence[Consent] = ()
     ledger_problem: str | None = None
+    consents_problem: str | None = None
 
 
 @dataclass(frozen=True)
@@ -106,14 +108,16 @@ async def _running(client: Backend) -> Sequence[RunningModel]:
 
 def _look_around(config: Config, settings: Settings) -> Machine:
     """Blocks for as long as files are read."""
+    store = ConsentStore(settings.state_folder, settings.privacy.consents)
     keys = {backend.api_key_env for backend in settings.backends if backend.api_key_env}
     return Machine(
         kept_files(config.source, config.base_dir, settings.state_folder, keys),
         open_ports(),
         ollama_host(),
         read_machine().has_gpu,
-        ConsentStore(settings.state_folder, settings.privacy.consents).all(),
+        store.all(),
         _ledger_problem(settings),
+        store.problem,
     )
 
 

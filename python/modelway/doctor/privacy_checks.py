@@ -100,6 +100,22 @@ def _owned(kept: Kept) -> str:
     return f"{path}, and chown it to yourself" if "belongs" in (kept.writers or "") else path
 
 
+def broken_consents(examined: Examined) -> Iterator[Finding]:
+    """A file of consents that can't be read or understood, so that what was allowed is not. Of one that others may
+    write ``exposed_files`` tells."""
+    machine = examined.machine
+    is_told = any(kept.role == "consents" and kept.writers is not None for kept in machine.kept)
+    if machine.consents_problem is not None and not is_told:
+        yield Finding(
+            "broken_consents",
+            "problem",
+            f"it counts as no consent: {machine.consents_problem.partition(';')[0]}",
+            (str(examined.settings.state_folder / "consents.json"),),
+            "modelway consent grant DESTINATION for what is to be allowed: what is broken is kept beside it. "
+            "A file that can't be read: make it your own, with chmod 600",
+        )
+
+
 def ledger_chain(examined: Examined) -> Iterator[Finding]:
     """Whether the egress ledger was changed."""
     if examined.machine.ledger_problem is not None:

@@ -80,6 +80,8 @@ class ConsentStore:
         self._stored: tuple[Consent, ...] = ()
         self._seen: object = None
         self._warned_of: object = None
+        #: Why the file counts as no consent at all, and what mends it; None: it counts, or is not there.
+        self.problem: str | None = None
         self.refresh()
 
     def all(self) -> tuple[Consent, ...]:
@@ -160,9 +162,10 @@ class ConsentStore:
     def _write(self, consents: tuple[Consent, ...]) -> None:
         content = _File(consents=consents).model_dump(mode="json")
         write_whole(self.file, orjson.dumps(content, option=orjson.OPT_INDENT_2 | orjson.OPT_APPEND_NEWLINE))
-        self._stored, self._seen = consents, self._signature()
+        self._stored, self._seen, self.problem = consents, self._signature(), None
 
     def _read(self) -> tuple[Consent, ...]:
+        self.problem = None
         try:
             if problem := who_else_may_write(self.file):
                 return self._no_consent(f"{problem}; correct that with chown and chmod 600")
@@ -177,6 +180,7 @@ class ConsentStore:
 
     def _no_consent(self, why: str) -> tuple[Consent, ...]:
         """Warn once of each state of the file."""
+        self.problem = why
         if self._warned_of != (now := (self._signature(), why)):
             self._warned_of = now
             _log.warning("%s counts as no consent: %s", self.file, why)
