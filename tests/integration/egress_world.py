@@ -9,17 +9,19 @@ import asyncio
 import math
 import re
 import time
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass, field
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
-from typing import Any, Literal, TypeVar
+from typing import Any, ClassVar, Literal, Self, TypeVar
 
 import orjson
 from conductor_kit import PNG
 
 import modelway as mw
+from modelway._core import CoreRouter
 from modelway.backends.mock import Fault, FaultKind, MockModelConfig, MultiModelMockBackend
 from modelway.backends.mock.history import ModelRequest
 from modelway.conductor import Conductor, consents
@@ -41,7 +43,10 @@ FAULTS = {
     "is silent": Fault(FaultKind.EMPTY_ANSWER),
 }
 #: What each shape of request holds, beside text.
-SHAPES = {"text": set(), "code": {"code"}, "code in system": {"code"}, "image": {"images"}, "result": {"tool_results"}}
+SHAPES = {
+    "text": set(), "code": {"code"}, "code in system": {"code"}, "image": {"images"}, "file": {"files"},
+    "result": {"tool_results"},
+}  # fmt: skip
 _BLOCK = "```python\nx = 1\n```"
 
 
@@ -64,14 +69,16 @@ class Terms:
 class Change:
     """A consent that is given (``kinds``), or all to a server that end, or the master switch (``server`` empty).
 
-    ``by``: through the conductor itself, or by another process that shares the file.
+    ``by``: through the conductor itself, or by another process that shares the file, or by the clock: then it is two
+    hours later, and no consent is that was given ``for_an_hour``.
     """
 
     moment: Moment
     server: str
     kinds: tuple[str, ...] = ()
     model: str | None = None
-    by: Literal["conductor", "process"] = "process"
+    by: Literal["conductor", "process", "clock"] = "process"
+    for_an_hour: bool = False
 
 
 @dataclass(frozen=True)
@@ -92,6 +99,7 @@ class Held:
     model: str | None
     since: float
     until: float = math.inf
+    for_an_hour: bool = False
 
 
 @dataclass
@@ -102,7 +110,26 @@ class Tally:
     bodies: int = 0
     withheld: int = 0
     cut_off: int = 0
+    files: int = 0
+    ran_out: int = 0
     changes: dict[str, int] = field(default_factory=dict)
+
+
+class _AtItsTime(CoreRouter):
+    """A core whose wall clock is the test's."""
+
+    __slots__ = ()
+    wall_clock: ClassVar[Callable[[], float]]
+
+    def __new__(cls, settings: Mapping[str, Any]) -> Self:
+        return super().__new__(cls, settings, wall_clock=cls.wall_clock)
+
+
+def router_at(wall_clock: Callable[[], float], config: mw.Config) -> mw.ModelRouter:
+    """A router for which it is as late as ``wall_clock`` says, in seconds since 1970."""
+    made = type("RouterAtItsTime", (mw.ModelRouter, _AtItsTime), {"wall_clock": staticmethod(wall_clock)})
+    router: mw.ModelRouter = made(config)
+    return router
 
 
 class World:
@@ -122,7 +149,12 @@ class World:
             until = math.inf if terms.written == "now" else -math.inf
             self.held.append(Held(self.destinations["east"], {"text", "code"}, None, -math.inf, until))
         self.loop = asyncio.get_running_loop()
-        self.conductor = Conductor(self.config())
+        #: By how much the router's clock is ahead.
+        self.ahead = timedelta()
+        self.conductor = Conductor(router=router_at(lambda: self.now().timestamp(), self.config()))
+
+    def now(self) -> datetime:
+        return datetime.now(UTC) + self.ahead
 
     def config(self, *, allow_external: bool | None = None) -> mw.Config:
         terms, urls = self.terms, {name: server.url for name, server in self.servers.items()}
@@ -241,15 +273,20 @@ class World:
     async def apply(self, change: Change) -> None:
         self.tally.changes[change.moment] = self.tally.changes.get(change.moment, 0) + 1
         destination = self.destinations.get(change.server, "")
-        if not change.server:
+        until = self.now() + timedelta(hours=1) if change.for_an_hour else None
+        if change.by == "clock":
+            self.ahead += timedelta(hours=2)
+            self.tally.ran_out += self._end(lambda held: held.for_an_hour)
+        elif not change.server:
             self.conductor.router.replace_config(self.config(allow_external=False))
             self.is_open_until = min(self.is_open_until, time.monotonic())
         elif change.kinds:
-            given = Held(destination, set(change.kinds), change.model, time.monotonic())
+            given = Held(destination, set(change.kinds), change.model, time.monotonic(), for_an_hour=change.for_an_hour)
+            terms: dict[str, Any] = {"model": change.model, "until": until}
             if change.by == "conductor":
-                await self.conductor.consents.grant(destination, change.kinds, model=change.model)
+                await self.conductor.consents.grant(destination, change.kinds, **terms)
             else:
-                await self._by_process(lambda store: store.grant(destination, change.kinds, model=change.model))
+                await self._by_process(lambda store: store.grant(destination, change.kinds, **terms))
             self._end(lambda held: (held.destination, held.model) == (destination, change.model))
             self.held.append(given)
         else:
@@ -265,11 +302,12 @@ class World:
     async def _by_process(self, change: Callable[[ConsentStore], object]) -> None:
         await asyncio.to_thread(lambda: change(ConsentStore(self.folder)))
 
-    def _end(self, is_it: Callable[[Held], bool]) -> None:
-        """What stands in the configuration is ended there alone."""
-        for held in self.held:
-            if held.since > -math.inf and held.until == math.inf and is_it(held):
-                held.until = time.monotonic()
+    def _end(self, is_it: Callable[[Held], bool]) -> int:
+        """What stands in the configuration is ended there alone. How many ended."""
+        ended = [held for held in self.held if held.since > -math.inf and held.until == math.inf and is_it(held)]
+        for held in ended:
+            held.until = time.monotonic()
+        return len(ended)
 
     def opened(self, write: Callable[[EgressLedger, Sending], Receipt]) -> Callable[[EgressLedger, Sending], Receipt]:
         """The ledger's ``open``, at whose end the changes come that are made between the pass and the first byte."""
@@ -295,8 +333,11 @@ class World:
         return bool(begun) and self._allows(self.asks[name], model_of(record), begun[-1] - grace_s, record.started)
 
     def would_leave(self, ask: Ask) -> bool:
-        """Whether a request for a named model may leave now."""
-        return ask.model is not None and self._allows(ask, ask.model)
+        """Whether a request for a named model may leave now, and its server's protocol can hold what it carries."""
+        if ask.model is None or not self._allows(ask, ask.model):
+            return False
+        kinds = {"here": "ollama", "east": self.terms.kinds[0], "west": self.terms.kinds[1]}
+        return ask.shape != "file" or kinds[MODELS[ask.model]] == "openai"
 
     def _allows(self, ask: Ask, model: str, since: float | None = None, until: float = math.inf) -> bool:
         """At any time between these; without them, now."""
@@ -373,6 +414,9 @@ def messages_of(shape: str, name: str) -> list[dict[str, Any]]:
         case "image":
             image = {"type": "image_url", "image_url": {"url": PNG}}
             said["content"] = [{"type": "text", "text": said["content"]}, image]
+        case "file":
+            file = {"type": "file", "file": {"filename": "notes.txt", "file_data": "data:text/plain;base64,bm90ZXM="}}
+            said["content"] = [{"type": "text", "text": said["content"]}, file]
         case "code in system":
             return [{"role": "system", "content": _BLOCK}, said]
         case "result":

@@ -14,11 +14,13 @@ import pytest
 from egress_world import ELSEWHERE, FAULTS, MODELS, MOMENTS, SHAPES, Ask, Change, Tally, Terms, World, world
 
 from modelway.privacy.ledger import EgressLedger
+from network_guard import watching
 
 #: More of them, for a night: MODELWAY_EGRESS_EXAMPLES=20000.
 EXAMPLES = int(os.environ.get("MODELWAY_EGRESS_EXAMPLES", "60"))
-BY: tuple[Literal["conductor", "process"], ...] = ("conductor", "process")
-ALL = ("text", "code", "images", "tool_results")
+By = Literal["conductor", "process", "clock"]
+BY: tuple[By, ...] = ("conductor", "process")
+ALL = ("text", "code", "images", "files", "tool_results")
 
 
 def some_terms(chance: Random) -> Terms:
@@ -39,8 +41,14 @@ def some_change(chance: Random) -> Change:
     # To end what there is takes part as often as to give something.
     kinds = chance.choice([(), (), ("text",), ("text", "code"), ALL, ("code",)])
     model = chance.choice([None, None, *ELSEWHERE[server]])
-    is_all_over = chance.random() < 0.05
-    return Change(chance.choice(MOMENTS), "" if is_all_over else server, kinds, model, chance.choice(BY))
+    moment, by = chance.choice(MOMENTS), chance.choice(BY)
+    match chance.random():
+        case at if at < 0.05:
+            return Change(moment, "")
+        case at if at < 0.15:
+            return Change(moment, server, by="clock")
+        case _:
+            return Change(moment, server, kinds, model, by, for_an_hour=chance.random() < 0.3)
 
 
 def some_ask(chance: Random) -> Ask:
@@ -49,8 +57,13 @@ def some_ask(chance: Random) -> Ask:
     faults = tuple((chance.choice([*MODELS]), chance.choice([*FAULTS])) for _ in range(chance.choice([0, 0, 1, 2])))
     if chance.random() < 0.4:
         # What lets it out ends in the middle.
-        changes += [Change("before", server, ALL), Change(chance.choice(MOMENTS[1:]), server, by=chance.choice(BY))]
-        return Ask(model=chance.choice(ELSEWHERE[server]), changes=tuple(changes), faults=faults)
+        by: By = chance.choice(("conductor", "process", "clock"))
+        changes += [
+            Change("before", server, ALL, for_an_hour=by == "clock"),
+            Change(chance.choice(MOMENTS[1:]), server, by=by),
+        ]
+        shape = chance.choice(["text", "file"])
+        return Ask(shape, chance.choice(ELSEWHERE[server]), changes=tuple(changes), faults=faults)
     return Ask(
         shape=chance.choice(["text", "text", *SHAPES]),
         model=chance.choice([None, *ELSEWHERE[server]]),
@@ -82,6 +95,7 @@ async def check_one(stage: World, ask: Ask, number: int, *, is_written: bool) ->
     came = [record for record in stage.bodies() if record not in before]
     noted = (stage.entries() if is_written else [])[len(lines) :]
     stage.tally.bodies += len(came)
+    stage.tally.files += len(came) if ask.shape == "file" else 0
     stage.tally.withheld += not came
     for record in came:
         assert stage.may_have_left(record), f"request {number} was sent to {record.model}, and nothing allows it"
@@ -124,12 +138,15 @@ def test_nothing_leaves_but_what_a_consent_covers() -> None:
         unwritable = chance.choice([0] * 12 + [1, 9])
         with tempfile.TemporaryDirectory() as folder:
             try:
-                asyncio.run(check(terms, asks, unwritable, Path(folder), tally))
+                # Each by itself: the next may have a server here at the port where this one has another elsewhere.
+                with watching():
+                    asyncio.run(check(terms, asks, unwritable, Path(folder), tally))
             except BaseException as error:
                 error.add_note(f"example {seed}: {terms}, {asks}, not writable before {unwritable}")
                 raise
     # A property that holds of nothing is none.
     assert min(tally.bodies, tally.withheld) > EXAMPLES / 4
     assert tally.cut_off > EXAMPLES / 50
+    assert min(tally.files, tally.ran_out) > EXAMPLES / 30
     assert min(tally.changes[moment] for moment in MOMENTS) > EXAMPLES / 10
     print(tally)
