@@ -1,5 +1,5 @@
-"""What every test is held to: nothing of modelway blocks the event loop, the first stage starts no engine, and how
-much memory the machine has does not matter.
+"""What every test is held to: nothing of modelway blocks the event loop, nothing connects to another machine, the first
+stage starts no engine, and how much memory the machine has does not matter.
 
 No engine: not in this process, not in a child, not in a child's child. In a run without e2e tests a module of
 the engine's name stands first on every process's path. It writes down who imports it, and the test that did
@@ -16,6 +16,8 @@ from pathlib import Path
 
 import pytest
 from blockbuster import BlockBuster
+
+from network_guard import Watch, doors_watched, watching
 
 NO_ENGINE = Path(__file__).with_name("no_engine")
 
@@ -87,3 +89,16 @@ def _never_blocks_the_loop(blocking_calls: BlockBuster) -> Iterator[None]:
     blocking_calls.activate()
     yield
     blocking_calls.deactivate()
+
+
+@pytest.fixture(autouse=True, scope="session")
+def _doors_watched() -> Iterator[None]:
+    with doors_watched():
+        yield
+
+
+@pytest.fixture(autouse=True)
+def connections() -> Iterator[Watch]:
+    """What this test connects to; it fails where that is another machine, or a server elsewhere without a pass."""
+    with watching() as watch:
+        yield watch

@@ -23,12 +23,12 @@ _HOMES = {
     "modelway.conductor": "Conductor Reply RequestRecord",
     "modelway.discovery": "discover",
     "modelway.events": (
-        "AvailabilityChanged ConductorMessage Degraded Failed FallingBack Finished ModelLoading ModelSelected Queued "
-        "TextDelta ThinkingDelta ToolCallDelta Usage"
+        "AvailabilityChanged ConductorMessage ConsentNeeded Degraded Failed FallingBack Finished ModelLoading "
+        "ModelSelected Queued TextDelta ThinkingDelta ToolCallDelta Usage WarningLabel"
     ),
     "modelway.errors": (
-        "Attempt BackendError ConfigError ConfigProblem ContextTooLong InvalidRequest ModelwayError NoModelAvailable "
-        "QueueFull RateLimited StreamInterrupted UnknownBackend UnknownModel"
+        "Attempt BackendError ConfigError ConfigProblem ConsentRequired ContextTooLong EgressRefused InvalidRequest "
+        "ModelwayError NoModelAvailable QueueFull RateLimited StateError StreamInterrupted UnknownBackend UnknownModel"
     ),
 }
 _HOME_OF = {name: module for module, names in _HOMES.items() for name in names.split()}

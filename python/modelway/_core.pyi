@@ -20,6 +20,7 @@ __all__ = [
     "CoreSemaphore",
     "CostTier",
     "Effects",
+    "EgressPass",
     "EmptyCall",
     "FeatureBatch",
     "LatencyClass",
@@ -271,6 +272,12 @@ class ModelProfile:
     @property
     def license_tier(self) -> LicenseTier: ...
     @property
+    def license(self) -> str | None:
+        """Its short name; None: not recognised."""
+    @property
+    def destination(self) -> str | None:
+        """What consent to it names; None: it runs on this device."""
+    @property
     def latency_class(self) -> LatencyClass | None: ...
     @property
     def location(self) -> Locality: ...
@@ -366,7 +373,10 @@ class RoutingRequest:
     is estimated.
     ``tools``: the request carries tool definitions. ``images``: how many images it carries beside
     those in ``messages``. ``context_tokens``: its length in tokens where known, else estimated.
-    ``user``: whose limits and whose turn it is; the decision does not depend on it.
+    ``user``: whose limits and whose turn it is; the decision does not depend on it, nor on ``conversation``, by
+    which name whoever keeps conversations knows this one. ``allow_external``: False keeps the request from models of
+    others; True and None grant nothing, as consent is never given by a request. ``prefer_warm``: whether a model in
+    memory passes one that would have to be loaded first, but for one that ``model`` names; None: as configured.
     """
 
     def __new__(
@@ -379,7 +389,10 @@ class RoutingRequest:
         images: int | None = None,
         context_tokens: int | None = None,
         user: str | None = None,
+        conversation: str | None = None,
+        allow_external: bool | None = None,
         deadline_ms: float | None = None,
+        prefer_warm: bool | None = None,
     ) -> RoutingRequest: ...
     @property
     def prompt(self) -> str: ...
@@ -395,10 +408,22 @@ class RoutingRequest:
     def context_tokens(self) -> int:
         """As given, else the estimate."""
     @property
+    def kinds(self) -> tuple[str, ...]:
+        """What kinds of data it holds: ``text``, ``code``, ``images``, ``files``, ``tool_results``.
+
+        All messages count. A decision adds ``code`` where that is the task.
+        """
+    @property
     def user(self) -> str | None: ...
+    @property
+    def conversation(self) -> str | None: ...
+    @property
+    def allow_external(self) -> bool | None: ...
     @property
     def deadline_ms(self) -> float | None:
         """How long the caller waits for the first token, over all attempts; None: as long as it takes."""
+    @property
+    def prefer_warm(self) -> bool | None: ...
     def __repr__(self) -> str: ...
 
 @final
@@ -513,13 +538,21 @@ class RoutingDecision:
         """The models that follow if ``model`` fails, in order, each once."""
     @property
     def rejected(self) -> tuple[tuple[str, str], ...]:
-        """(model, reason) of every model that could not be chosen: ``external``, ``lan``, ``tools``,
-        ``images``, ``context_length``, ``unavailable``; or was passed over for one in memory: ``cold``."""
+        """(model, reason) of every model that could not be chosen: ``license``; ``external`` or ``lan`` (nothing is let
+        out), ``local_only``, ``unscanned``, ``images_leave``; ``tools``, ``images``, ``context_length``,
+        ``unavailable``; ``consent`` (it lacks nothing else); or was passed over for one in memory: ``cold``."""
+    @property
+    def needs_consent(self) -> tuple[tuple[str, str], ...]:
+        """(model, destination) of those of ``rejected`` that lack nothing but consent."""
+    @property
+    def kinds(self) -> tuple[str, ...]:
+        """The kinds of data that models elsewhere were judged by: those of the request, and ``code`` where that is the
+        task; empty where there are no such models."""
     @property
     def tie_break(self) -> str | None:
         """What decided among models that are equal otherwise: ``health`` (another has failed lately), ``budget`` (the
-        first token of another would come too late for the task), ``wait`` (another would take longer to begin); None:
-        nothing had to."""
+        first token of another would come too late for the task), ``wait`` (another would take longer to begin),
+        ``license`` (that of another is less free); None: nothing had to."""
     @property
     def budget_ms(self) -> int:
         """How soon the first token of a warm model is wanted for the task: ``[timeouts]`` of the configuration."""
@@ -644,8 +677,13 @@ class CoreRouter:
     What a call caused for others is never lost: where it raises, the next call that returns ``Effects`` tells it.
     """
 
-    def __new__(cls, settings: Mapping[str, Any], clock: Callable[[], float] | None = None) -> Self:
-        """``clock`` gives monotonic seconds; None: the machine's own clock does.
+    def __new__(
+        cls,
+        settings: Mapping[str, Any],
+        clock: Callable[[], float] | None = None,
+        wall_clock: Callable[[], float] | None = None,
+    ) -> Self:
+        """``clock`` gives monotonic seconds, ``wall_clock`` seconds since 1970; None: the machine's own does.
 
         The settings are plain values; what is absent among the following is not limited, or has the default that is
         given.
@@ -654,15 +692,39 @@ class CoreRouter:
         with LIMITS = {"requests": RATE or None, "tokens": RATE or None}, RATE = {"amount", "window_s", "burst"};
         ``backends`` [{"name", "max_waiting", "limits", "retry_percent", "retry_reserve_per_s", and optional
         "memory_bytes", "is_managed" (it loads and unloads at our word), "computes_alone" (one model at a time has
-        running requests), "max_wait_ms" (30,000)}]; ``prefer_warm`` (False): whether a model in memory passes one
-        that is not;
+        running requests), "max_wait_ms" (30,000), "embedding_bytes" (of the memory, for embedding models alone; None:
+        what they need, up to a tenth), "device" (backends that name the same one share it, and say the same of those
+        five), "location" ("device"), "destination", "is_own_network" (it is on the local network, and the user wrote
+        its literal address)}]; ``prefer_warm`` (False): whether a model in memory passes one that is not;
+        ``privacy`` {"allow_external" (False), "allow_lan" (False), "secret_scan" (True)}; ``forbid_licenses``, names of
+        licences and tiers; ``license``, ``destination`` and ``is_own_network`` (as of a backend) of each of ``models``;
         ``budgets_ms`` {"quick", "standard", "deep"}, how soon a first token is wanted;
         ``max_concurrent``, ``limits`` and ``is_pinned`` (it never leaves memory) of each of ``models``; ``max_users``
         (10,000); ``shares`` [(user, weight)];
         ``window_ms`` (30,000), ``least_success_percent`` (80), ``samples_to_judge`` (20).
         """
     def select(self, request: str | RoutingRequest) -> RoutingDecision:
-        """Decide which model serves. Raises ``NoModelAvailable``, ``UnknownModel`` or ``ContextTooLong``."""
+        """Decide which model serves.
+
+        Raises ``NoModelAvailable``, ``UnknownModel``, ``ContextTooLong``, or ``ConsentRequired`` where the model that
+        the caller named, or every one that could serve, lacks nothing but consent.
+        """
+    def set_consents(self, consents: Iterable[Mapping[str, Any]]) -> None:
+        """From now on these consents are given and no others; passes made under any other are void.
+
+        Each has ``id``, ``destination``, ``kinds``, and optional ``model`` (any), ``since_s`` and ``until_s`` (seconds
+        since 1970; always). Raises ``ValueError`` or ``TypeError`` for what is none; then nothing has changed.
+        """
+    def clear(self, model: str, request: str | RoutingRequest, request_id: str) -> EgressPass | None:
+        """The pass that sending this request to ``model`` takes; None: it is on this device and takes none.
+
+        Raises ``ConsentRequired``, and ``NoModelAvailable`` where something else keeps the request from it.
+        """
+    def clear_control(self, backend: str) -> EgressPass | None:
+        """The pass that asking ``backend`` how it is and what it has takes; None: it is on this device.
+
+        Raises ``EgressRefused`` where it is not of the user's own network with ``allow_lan``, and ``UnknownBackend``.
+        """
     def classify(self, text: str) -> Classification: ...
     def classify_many(self, texts: Sequence[str]) -> ClassificationBatch:
         """What ``classify`` says of each text, without evidence; on all cores, and other threads run meanwhile."""
@@ -719,7 +781,7 @@ class CoreRouter:
     def load(self, model: str) -> ModelLoad: ...
     def model_loaded(self, model: str, *, memory_bytes: int | None = None, load_ms: float | None = None) -> Effects:
         """A model serves from now on, loaded at our word or by somebody else; what it takes and how long loading it
-        took, where that is known. Raises ``UnknownModel``."""
+        took, where that is known; the latter is kept as ``load_ms`` of its health, too. Raises ``UnknownModel``."""
     def model_unloaded(self, model: str) -> Effects:
         """A model was unloaded, or is seen not to be there."""
     def model_not_loaded(self, model: str, *, memory_bytes: int | None = None) -> Effects:
@@ -732,16 +794,19 @@ class CoreRouter:
         """Have a model of a managed backend loaded as if somebody waited for it, until it is there. Raises
         ``NoModelAvailable`` where it takes more memory than there can be."""
     def residents(self, backend: str) -> list[Resident]:
-        """The models that hold memory of a backend. Raises ``UnknownBackend``."""
+        """The models of a backend that hold memory of its device. Raises ``UnknownBackend``."""
+    def device(self, backend: str) -> str:
+        """The name of the device that a backend's models live on; backends on the same one share it."""
     def memory(self, backend: str) -> tuple[int | None, int]:
-        """How many bytes a backend has for models (None: unknown) and how many of them are held."""
+        """How many bytes a backend's device has for models (None: unknown) and how many of them are held, also by the
+        models of other backends."""
     def standing(self, user: str | None) -> dict[str, dict[str, int | float]]:
         """What is left of each limit in force of a user: ``requests``, ``tokens`` (rates), ``quota_requests``,
         ``quota_tokens``, each with ``limit``, ``remaining`` and ``reset_s``, when all of it is there again."""
     def limits(self) -> list[dict[str, Any]]:
         """Each limit in force: ``what`` (rate, quota, concurrency, queue, memory, retries, users), ``unit``,
-        ``limit``, ``of`` (user, all, backend NAME, model NAME), for rates and quotas ``window_s``, for rates
-        ``burst``."""
+        ``limit``, ``of`` (user, all, backend NAME, model NAME, or a device that backends share), for rates and
+        quotas ``window_s``, for rates ``burst``."""
     def begin(self, model: str) -> int:
         """Take the right to ask ``model`` now; returns the attempt's number for ``record_outcome``.
 
@@ -757,6 +822,30 @@ class CoreRouter:
     def replace_table(self, settings: Mapping[str, Any]) -> None:
         """Other settings. Health, and what was used of limits and quotas, stays with the names; whom they let go on
         is told by the next call that returns ``Effects``."""
+
+@final
+class EgressPass:
+    """The right to send one body to one destination, once. Only a router makes one: ``clear``, ``clear_control``."""
+
+    @property
+    def destination(self) -> str: ...
+    @property
+    def model(self) -> str:
+        """Its id; empty for what is asked of a server itself."""
+    @property
+    def request_id(self) -> str: ...
+    @property
+    def kinds(self) -> tuple[str, ...]:
+        """What the body holds."""
+    @property
+    def consent(self) -> str:
+        """The consent's id, or ``allow_lan``."""
+    @property
+    def is_valid(self) -> bool:
+        """False for ever once its consent is revoked, changed or over, or the configuration lets it out no more."""
+    def take(self) -> bool:
+        """True once, while it is valid: each sending takes one."""
+    def __repr__(self) -> str: ...
 
 class _Wakes(Protocol):
     """Event loops, as the standalone classes need them: ``modelway.waiters``."""

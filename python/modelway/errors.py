@@ -161,3 +161,39 @@ class StreamInterrupted(ModelwayError):
         self.backend = backend
         self.kind = kind
         super().__init__(message)
+
+
+class ConsentRequired(ModelwayError):
+    """Only models elsewhere could serve, and nobody has consented to what would be sent to them.
+
+    ``destination`` is what consent has to name, ``models`` those there that could serve, ``kinds`` the kinds of data
+    that the request holds (``text``, ``code``, ``images``, ``files``, ``tool_results``). Consent is given by the user,
+    never by a request.
+    """
+
+    def __init__(
+        self, message: str, *, destination: str = "", models: tuple[str, ...] = (), kinds: tuple[str, ...] = ()
+    ):
+        self.destination = destination
+        self.models = models
+        self.kinds = kinds
+        super().__init__(message)
+
+
+class EgressRefused(ModelwayError):
+    """Nothing was sent to ``destination``, or no more than before: the way out is closed.
+
+    Consent was revoked, the ledger can't be written, or the address is not what it should be.
+    """
+
+    def __init__(self, message: str, *, destination: str = ""):
+        self.destination = destination
+        super().__init__(message)
+
+
+class StateError(ModelwayError):
+    """A file in which modelway keeps its state can't be read or written; ``path`` is which."""
+
+    def __init__(self, message: str, *, path: str = ""):
+        self.path = path
+        super().__init__(message)

@@ -39,7 +39,10 @@ class Usage:
 
 @dataclass(frozen=True, slots=True)
 class ModelSelected:
-    """The router chose a model; sent once, before anything is asked of it."""
+    """The router chose a model; sent once, before anything is asked of it.
+
+    ``display_name`` is what people call it, ``hand_off`` what is said of the change to a specialist, empty for none.
+    """
 
     model: str
     backend: str
@@ -50,9 +53,12 @@ class ModelSelected:
     explanation: str
     request_id: str
     decision: RoutingDecision = field(repr=False, compare=False)
+    display_name: str = ""
+    hand_off: str = ""
 
     def announce(self) -> str:
-        return f"{self.model}, {PLACES[self.location]}, answers: {self.explanation}"
+        name = self.display_name or self.model
+        return " ".join(filter(None, (self.hand_off, f"{name}, {PLACES[self.location]}, answers: {self.explanation}")))
 
 
 @dataclass(frozen=True, slots=True)
@@ -120,6 +126,36 @@ class Degraded:
 
     def announce(self) -> str:
         return self.detail
+
+
+@dataclass(frozen=True, slots=True)
+class WarningLabel:
+    """What should be known beside the answer; no part of its text.
+
+    ``kind`` is ``math``, ``code`` or ``external`` (told before anything is sent). Once a conversation and kind.
+    """
+
+    kind: str
+    text: str
+
+    def announce(self) -> str:
+        return self.text
+
+
+@dataclass(frozen=True, slots=True)
+class ConsentNeeded:
+    """A model that would have been preferred is elsewhere, and nobody has consented to what would be sent to it.
+
+    It was passed over. ``kinds`` are the kinds of data that the request holds.
+    """
+
+    model: str
+    destination: str
+    kinds: tuple[str, ...]
+
+    def announce(self) -> str:
+        what = ", ".join(kind.replace("_", " ") for kind in self.kinds)
+        return f"{self.model} was passed over: it would need your consent to send {what} to {self.destination}."
 
 
 @dataclass(frozen=True, slots=True)
@@ -232,6 +268,8 @@ ConductorMessage = (
     | ModelLoading
     | FallingBack
     | Degraded
+    | WarningLabel
+    | ConsentNeeded
     | TextDelta
     | ThinkingDelta
     | ToolCallDelta

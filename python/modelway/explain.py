@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
@@ -24,11 +24,17 @@ TASK_WORDS = {
 _REJECTIONS = {
     "external": "it runs at a provider, and nothing leaves this machine without consent",
     "lan": "it runs on another machine, and nothing leaves this machine without consent",
+    "local_only": "it runs elsewhere, and the request is not to leave your own machines",
+    "unscanned": "it runs elsewhere, and text can't be searched for secrets yet; set secret_scan_before_external "
+    "= false under [privacy] to send it unsearched",
+    "images_leave": "it runs elsewhere, and images can't be rid yet of what they tell beside the picture",
+    "consent": "it runs elsewhere, and you have not consented to sending this there",
+    "license": "the configuration forbids its licence",
     "tools": "it takes no tools, and the request carries some",
     "images": "it reads no images, and the request carries some",
     "context_length": "the request is longer than its context",
     "unavailable": "it failed lately and is left alone for a while",
-    "cold": "it would have to be loaded first, and the configuration prefers what is in memory",
+    "cold": "it would have to be loaded first, and what is in memory is preferred",
 }
 
 _HELD = {
@@ -45,6 +51,7 @@ _TIE_BREAKS = {
     "health": "; of equal models it has failed least lately",
     "budget": "; of equal models its first word is expected soon enough",
     "wait": "; of equal models it can begin soonest",
+    "license": "; of equal models it has the freest licence",
 }
 
 _LIMITS = {
@@ -79,6 +86,23 @@ _PASSED_OVER = {
     "privacy": "the first choice is not on this machine, and nothing leaves it without consent",
 }
 
+#: Where the reason alone would say too little, or the wrong thing: by why the first choice was rejected.
+_PASSED_OVER_FOR = {
+    "local_only": "the first choice is elsewhere, and the request is not to leave your own machines",
+    "unscanned": "the first choice is elsewhere, and text can't be searched for secrets yet",
+    "images_leave": "the first choice is elsewhere, and images can't be rid yet of what they tell beside the picture",
+    "license": "the configuration forbids the licence of the first choice",
+}
+
+#: Kinds of data, as parts of a sentence.
+_KINDS = {
+    "text": "text",
+    "code": "code",
+    "images": "images",
+    "files": "files",
+    "tool_results": "results of tools",
+}
+
 
 def explain(decision: RoutingDecision) -> str:
     """One sentence on why this model serves, without a full stop, for people."""
@@ -90,7 +114,10 @@ def _why(decision: RoutingDecision) -> str:
     words = TASK_WORDS[task]
     reason = str(decision.reason)
     if reason in _PASSED_OVER:
-        return f"{_PASSED_OVER[reason]}; for {words} this model is next"
+        passed_over = _PASSED_OVER[reason]
+        if reason in {"privacy", "fallback"}:
+            passed_over = _PASSED_OVER_FOR.get(decision.rejected[0][1], passed_over)
+        return f"{passed_over}; for {words} this model is next"
     if reason == "unsure":  # apart from the others: only a decision that was read has leads
         return f"nothing in the request points clearly to a specialist{_leads(decision)}"
     if reason == "structure" and not decision.scores and task == "quick":
@@ -117,6 +144,17 @@ def _leads(decision: RoutingDecision) -> str:
 def rejection_sentence(rejection: str) -> str:
     """Why a model could not be chosen."""
     return _REJECTIONS[rejection]
+
+
+def consent_sentence(destination: str, models: Sequence[str], kinds: Sequence[str]) -> str:
+    """The message of an error that says what to consent to, and how."""
+    serve = "it is" if len(models) == 1 else "they are"
+    *others, last = [_KINDS[kind] for kind in kinds]
+    what = f"{', '.join(others)} and {last}" if others else last
+    return (
+        f"{', '.join(models)} could serve, but {serve} at {destination}, and you have not consented to sending {what} "
+        f'there; "modelway consent grant {destination} --kinds {",".join(kinds)}" does'
+    )
 
 
 def not_now_sentence(held: str | None) -> str:

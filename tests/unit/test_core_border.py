@@ -147,7 +147,7 @@ def test_an_error_while_messages_are_read_is_passed_on() -> None:
 
 @pytest.mark.parametrize("request_", [None, 5, b"hi", ["hi"], {"prompt": "hi"}, mw.TaskClass.General])
 def test_select_takes_text_or_a_request(router: mw.ModelRouter, request_: Any) -> None:
-    with pytest.raises(TypeError, match="select takes a str or a RoutingRequest, not "):
+    with pytest.raises(TypeError, match="a request is a str or a RoutingRequest, not "):
         router.select(request_)
 
 

@@ -2,14 +2,10 @@
 
 from __future__ import annotations
 
-import os
-import subprocess
-import sys
 from pathlib import Path
 
 import pytest
-
-TESTS = Path(__file__).parents[1]
+from guard_kit import reports
 
 SUITE = """
 import subprocess, sys
@@ -53,23 +49,6 @@ import pytest
 def test_engine_allowed():
     assert "no_engine" not in os.environ["PYTHONPATH"] + "".join(sys.path)
 """
-
-
-def reports(tmp_path: Path, suite: str) -> set[tuple[str, str]]:
-    """What pytest says of each test of ``suite`` under the guard: ``("PASSED", "test_x")``; an ERROR is the guard's."""
-    (tmp_path / "test_suite.py").write_text(suite)
-    command = [sys.executable, "-m", "pytest", "-p", "conftest", "-p", "no:cacheprovider", "-rA", "-q", "--tb=no"]
-    configuration = ["-c", os.devnull, "-o", "markers=e2e", "--rootdir", str(tmp_path), str(tmp_path)]
-    path = os.pathsep.join([str(TESTS), str(TESTS.parent / "python")])
-    ran = subprocess.run(
-        [*command, *configuration],
-        env={**os.environ, "PYTHONPATH": path, "PYTEST_DISABLE_PLUGIN_AUTOLOAD": "1"},
-        capture_output=True,
-        text=True,
-        check=False,
-    )
-    lines = [line.split() for line in ran.stdout.splitlines() if "test_suite.py::" in line]
-    return {(words[0], words[1].split("::")[1]) for words in lines}
 
 
 def test_whoever_imports_the_engine_fails(tmp_path: Path) -> None:

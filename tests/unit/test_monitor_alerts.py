@@ -214,3 +214,28 @@ async def test_closing_ends_the_command_and_what_it_has_started(command, tmp_pat
     assert command._running.cancelled()
     with output:
         assert await asyncio.to_thread(output.read) == b"", "nobody is left who could write"
+
+
+async def test_closing_while_the_command_starts_ends_what_it_has_started(
+    command, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    fifo = tmp_path / "output"
+    os.mkfifo(fifo)
+    is_up = asyncio.Event()
+    start = asyncio.create_subprocess_exec
+
+    async def started_late(*arguments, **options):
+        process = await start(*arguments, **options)
+        await is_up.wait()
+        return process
+
+    monkeypatch.setattr(asyncio, "create_subprocess_exec", started_late)
+    command.run(["sh", "-c", f"exec > {fifo}; echo up; sleep 60 & wait"], alert())
+    output = await asyncio.to_thread(fifo.open, "rb")
+    assert await asyncio.to_thread(output.readline) == b"up\n"
+    closing = asyncio.create_task(command.aclose())
+    await asyncio.sleep(0)
+    is_up.set()
+    await closing
+    with output:
+        assert await asyncio.to_thread(output.read) == b"", "nobody is left who could write"

@@ -16,6 +16,8 @@ from pydantic_core import PydanticUndefined
 import modelway as mw
 import modelway.testing
 from modelway.config.sections import BackendConfig, ModelConfig
+from modelway.config.trust import ConsentConfig
+from modelway.doctor.diagnosis import CHECKS
 from modelway.events import Finished, ModelSelected, Usage
 from modelway.gateway.facts import Facts
 from modelway.gateway.routes import make_app
@@ -86,7 +88,9 @@ def test_the_layers_are_those_of_the_contract() -> None:
 
 def section_of(heading: str) -> type[BaseModel]:
     if heading.startswith("[["):
-        return {"[[backends]]": BackendConfig, "[[models]]": ModelConfig}[heading]
+        return {"[[backends]]": BackendConfig, "[[models]]": ModelConfig, "[[privacy.consents]]": ConsentConfig}[
+            heading
+        ]
     section: type[BaseModel] = mw.Config
     for part in heading.strip("[]").split("."):
         found = section.model_fields[part].annotation
@@ -118,7 +122,8 @@ def test_every_key_is_told_with_its_default(heading: str) -> None:
     for key, default in re.findall(r"^\| `(\w+)` \| (.+?) \| .+ \|$", CONFIGURATION[heading], re.M):
         told[key] = tomllib.loads(f"value = {default.strip('`')}")["value"] if "`" in default else default
     fields = section_of(heading).model_fields.items()
-    apart = {key for key, _ in fields if f"[{heading.strip('[]')}.{key}]" in CONFIGURATION}
+    inner = {key: f"[{heading.strip('[]')}.{key}]" for key, _ in fields}
+    apart = {key for key, table in inner.items() if table in CONFIGURATION or f"[{table}]" in CONFIGURATION}
     assert told == {key: as_told(field.default) for key, field in fields if key not in apart}
 
 
@@ -168,6 +173,9 @@ def test_every_error_and_event_has_its_row() -> None:
         mw.RateLimited(""),
         mw.QueueFull(""),
         mw.BackendError("", kind="busy"),
+        mw.ConsentRequired(""),
+        mw.EgressRefused(""),
+        mw.StateError(""),
         mw.StreamInterrupted("", partial=""),
     ],
     ids=lambda error: type(error).__name__,
@@ -191,3 +199,7 @@ def test_the_fields_of_faults_are_told() -> None:
     rows = re.findall(r"^\| `[A-Z_0-9]+` \| .* \|(.*)\|$", paper("docs/testing.md"), re.M)
     told = {name for row in rows for name in CODE.findall(row)}
     assert told == {field.name for field in dataclasses.fields(modelway.testing.Fault)} - {"kind"}
+
+
+def test_every_check_of_the_doctor_has_its_row() -> None:
+    assert first_cells(paper("docs/doctor.md")) == [check.__name__ for check in CHECKS]

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from modelway.cli.clean import clean
+from modelway.cli.consenting import with_consent
 from modelway.cli.events_json import print_event
 from modelway.cli.options import Common, common_options, image_option, pass_common, prompt_argument, task_option
 from modelway.cli.output import note
@@ -42,7 +43,7 @@ def ask(
 
     show = print_event if common.json else TextPrinter().show
     arguments = {"model": model, "task": task, "system": system}
-    asyncio.run(_answer(common.load_config(), _with_images(prompt, images), arguments, show))
+    asyncio.run(_answer(common.load_config(), _with_images(prompt, images), arguments, show, may_ask=not common.json))
 
 
 def _with_images(prompt: str, images: tuple[str, ...]) -> str | list[dict[str, Any]]:
@@ -58,12 +59,19 @@ async def _answer(
     prompt: str | list[dict[str, Any]],
     arguments: dict[str, Any],
     show: Callable[[ConductorMessage], None],
+    *,
+    may_ask: bool,
 ) -> None:
     from modelway.conductor import Conductor
 
-    async with Conductor(config) as conductor, aclosing(conductor.stream(prompt, **arguments)) as events:
-        async for event in events:
-            show(event)
+    async with Conductor(config) as conductor:
+
+        async def answer() -> None:
+            async with aclosing(conductor.stream(prompt, **arguments)) as events:
+                async for event in events:
+                    show(event)
+
+        await with_consent(conductor, answer, may_ask=may_ask)
 
 
 class TextPrinter:

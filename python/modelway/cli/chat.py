@@ -6,9 +6,11 @@ import sys
 from collections.abc import Callable
 from contextlib import AsyncExitStack, aclosing
 from typing import TYPE_CHECKING, Any, NamedTuple
+from uuid import uuid4
 
 import click
 
+from modelway.cli.consenting import with_consent
 from modelway.cli.options import Common, common_options, pass_common
 from modelway.cli.output import note
 from modelway.cli.screens import JsonScreen, PlainScreen, Screen
@@ -58,6 +60,7 @@ class Chat:
         self._runner = runner
         self._screen = screen
         self._history: list[dict[str, Any]] = []
+        self._conversation = uuid4().hex
         self._model: str | None = None
         self._task: TaskClass | None = None
         self._is_over = False
@@ -100,7 +103,9 @@ class Chat:
         """Have ``text`` answered; only a whole turn enters the history."""
         prompt = {"role": "user", "content": text}
         try:
-            answer = self._runner.run(self._answer([*self._history, prompt]))
+            messages = [*self._history, prompt]
+            ask = with_consent(self._conductor, lambda: self._answer(messages), may_ask=self._screen.is_for_people)
+            answer = self._runner.run(ask)
         except KeyboardInterrupt:
             self._screen.say("notice", "Stopped; this turn is not kept.")
         else:
@@ -108,7 +113,8 @@ class Chat:
 
     async def _answer(self, messages: list[dict[str, Any]]) -> str:
         pieces = []
-        async with aclosing(self._conductor.stream(messages, model=self._model, task=self._task)) as events:
+        stream = self._conductor.stream(messages, model=self._model, task=self._task, conversation=self._conversation)
+        async with aclosing(stream) as events:
             async for event in events:
                 self._screen.show(event)
                 if isinstance(event, TextDelta):
@@ -146,6 +152,7 @@ class Chat:
 
     def forget(self) -> str:
         self._history.clear()
+        self._conversation = uuid4().hex
         return "A new conversation begins."
 
     def end(self) -> str:

@@ -42,6 +42,8 @@ class Speech:
 class PlainScreen:
     """Role words at the start of lines, all on stdout: together they are the record of the chat."""
 
+    is_for_people = True
+
     def __init__(self) -> None:
         self._answer = Speech("")
         self._is_thinking = False
@@ -80,6 +82,8 @@ class PlainScreen:
 
 class JsonScreen:
     """Events on stdout, a JSON document a line; words for people on stderr."""
+
+    is_for_people = False
 
     def invite(self) -> None:
         """Nothing: stdout is for events alone."""

@@ -37,7 +37,10 @@ class ChatFields(TypedDict, total=False):
     extra: Mapping[str, Any] | None
     extra_protocol: str
     user: str | None
+    conversation: str | None
+    allow_external: bool | None
     deadline_ms: float | None
+    prefer_warm: bool | None
     request_id: str | None
 
 

@@ -11,24 +11,39 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from modelway.backends.factory import make_backend, makings
+from modelway.backends.factory import make_backend, make_door, makings
 from modelway.errors import UnknownModel
 from modelway.pools import PoolManager, PoolStats
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from modelway.backends.base import Backend
     from modelway.config.settings import ResolvedModel, Settings
+    from modelway.pools import Pass
+    from modelway.terminology import Words
 
 
 class Lineup:
     """Backends are made on first use, or taken over from ``before``; ``async with`` counts one request that uses them.
 
-    Lineups made from one another share what they can, wherever in that row they stand.
+    Lineups made from one another share what they can, wherever in that row they stand. ``clear_control`` is that of
+    the router.
     """
 
-    def __init__(self, settings: Settings, before: Lineup | None = None) -> None:
+    def __init__(
+        self,
+        settings: Settings,
+        words: Words,
+        before: Lineup | None = None,
+        *,
+        clear_control: Callable[[str], Pass | None],
+    ) -> None:
         self.settings = settings
+        self._clear_control = clear_control
         self.closed = False
+        self.words = words
+        self.has_models_elsewhere = any(model.destination is not None for model in settings.models)
         self._models = {model.id: model for model in settings.models}
         self._definitions = {backend.name: backend for backend in settings.backends}
         self._makings = {
@@ -58,7 +73,9 @@ class Lineup:
             backend = self._shared.taken(made_of, self)
             if backend is None:
                 definition = self._definitions[name]
-                backend = make_backend(definition, self._models_of(name), self._shared.pools, definition.deadlines)
+                models = self._models_of(name)
+                door = make_door(self.settings, definition, models, self._clear_control)
+                backend = make_backend(definition, models, self._shared.pools, definition.deadlines, door)
                 self._shared.add(backend, made_of, self)
             self._backends[name] = backend
         return backend

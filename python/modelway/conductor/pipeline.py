@@ -14,11 +14,13 @@ from contextlib import aclosing
 from typing import TYPE_CHECKING, Any, Self, Unpack
 from uuid import uuid4
 
+from modelway.conductor.consents import Consents
 from modelway.conductor.deadlines import request_deadlines
 from modelway.conductor.failures import Failures
 from modelway.conductor.history import HISTORY_LENGTH, AttemptRecord, RequestRecord, Trace
 from modelway.conductor.inputs import ChatFields, Prompt, chat_call, checked_user
 from modelway.conductor.lineup import Lineup
+from modelway.conductor.notices import Notices
 from modelway.conductor.reply import Reply, reply_of
 from modelway.conductor.run import Run
 from modelway.conductor.serving import Serving
@@ -26,8 +28,10 @@ from modelway.config import Config, load_config
 from modelway.errors import ModelwayError, StreamInterrupted
 from modelway.events import AvailabilityChanged, ConductorMessage, Failed
 from modelway.monitor import Monitor
+from modelway.privacy.labels import Labels
 from modelway.residency import GpuMemoryManager
 from modelway.router import ModelRouter
+from modelway.terminology import load_words
 from modelway.types import RoutingRequest, TaskClass
 from modelway.waiters import Waiters
 
@@ -60,6 +64,8 @@ class Conductor:
         self._lineups: list[Lineup] = []  # the last one is in force; those before it are still in use
         self.memory = GpuMemoryManager(router, self._waiters, self._lineup_in_force)
         self.monitor = Monitor(router, self._waiters, self._lineup_in_force, self._own_config, look=self.memory.look)
+        self.consents = Consents(router)
+        self._labels = Labels()
         self._closed = False
         self._chance = random.random
         #: Streams under way. A caller's that is garbage in a circle is closed from its outermost part inwards; the
@@ -88,6 +94,7 @@ class Conductor:
         self._closed = True
         await self.monitor.aclose()
         await self.memory.aclose()
+        await self.consents.aclose()
         for lineup in self._lineups:
             await lineup.aclose()
 
@@ -129,7 +136,10 @@ class Conductor:
         extra: Mapping[str, Any] | None = None,
         extra_protocol: str = "openai",
         user: str | None = None,
+        conversation: str | None = None,
+        allow_external: bool | None = None,
         deadline_ms: float | None = None,
+        prefer_warm: bool | None = None,
         request_id: str | None = None,
     ) -> AsyncGenerator[ConductorMessage, None]:
         """Answer a prompt, or OpenAI chat messages, event by event.
@@ -139,14 +149,18 @@ class Conductor:
         those that stand elsewhere. ``context_tokens`` is the length where it is known better than by an
         estimate. ``options`` holds sampling options in OpenAI's spelling, ``extra`` fields of the protocol
         ``extra_protocol`` ("openai" or "ollama") for a backend that speaks it. ``user`` is whose limits and
-        whose turn it is; None is one user, too. ``deadline_ms`` bounds the time to the first token over all
-        waits and candidates; how long the whole answer may take stands in the configuration. ``request_id`` names
-        the request in events and history; by default a random one.
+        whose turn it is; None is one user, too. ``conversation`` names the conversation that the request belongs to:
+        what is told once in it is not told again. ``allow_external`` False keeps the request on this device, whatever
+        was consented to; True grants nothing. ``deadline_ms`` bounds the time to the first token over all
+        waits and candidates; how long the whole answer may take stands in the configuration. ``prefer_warm``:
+        whether a model in memory passes one that would have to be loaded first; None: as configured.
+        ``request_id`` names the request in events and history; by default a random one.
 
         A stream ends with ``Finished``, or with ``Failed`` and then the error itself: ``NoModelAvailable``,
         ``UnknownModel`` or ``ContextTooLong`` where nothing could serve, ``BackendError`` where a server
         refused the request, ``RateLimited`` where the user has used up a limit, ``QueueFull`` where all that
-        could serve have too many waiting, ``StreamInterrupted`` where the answer broke off and no other model went on.
+        could serve have too many waiting, ``ConsentRequired`` where only models elsewhere could, or one was named, and
+        nobody has consented to that, ``StreamInterrupted`` where the answer broke off and no other model went on.
         ``InvalidRequest`` is raised before the first event. Closing the stream at any point closes the upstream
         connection at once.
         """
@@ -167,19 +181,26 @@ class Conductor:
             images=images,
             context_tokens=context_tokens,
             user=checked_user(user),
+            conversation=conversation,
+            allow_external=allow_external,
             deadline_ms=deadline_ms,
+            prefer_warm=prefer_warm,
         )
         deadlines = request_deadlines(asyncio.get_running_loop().time(), deadline_ms, self.settings.deadlines.total_ms)
         trace = Trace(request_id or uuid4().hex, request.prompt)
         run = Run(request, call, trace, deadlines, Failures(self.router))
         try:
             async with await self._lineup_in_force() as lineup:
+                if lineup.has_models_elsewhere:
+                    await self.consents.renew()
                 serving = Serving(
                     run,
                     self.router,
                     self._waiters,
                     self.memory,
                     lineup,
+                    notices=Notices(lineup, self._labels, request),
+                    consents=self.consents,
                     refuse_if_closed=self._refuse_if_closed,
                     chance=self._chance,
                 )
@@ -204,11 +225,15 @@ class Conductor:
 
     async def _lineup_in_force(self) -> Lineup:
         """The lineup of the router's present settings; one of replaced settings is retired."""
-        settings = self.settings
-        if not self._lineups or self._lineups[-1].settings is not settings:
-            self._lineups = [lineup for lineup in self._lineups if not lineup.closed]
+        while not self._lineups or self._lineups[-1].settings is not self.settings:
+            settings = self.settings
+            languages, file = settings.terminology.languages, settings.terminology_file
+            words = load_words(languages) if file is None else await asyncio.to_thread(load_words, languages, file)
             before = self._lineups[-1:]
-            self._lineups.append(Lineup(settings, *before))
-            for lineup in before:
-                await lineup.retire()
+            # Another request may have made it meanwhile, or the configuration be another by now.
+            if settings is self.settings and all(lineup.settings is not settings for lineup in before):
+                self._lineups = [lineup for lineup in self._lineups if not lineup.closed]
+                self._lineups.append(Lineup(settings, words, *before, clear_control=self.router.clear_control))
+                for lineup in before:
+                    await lineup.retire()
         return self._lineups[-1]

@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 
 from modelway.events import (
     ConductorMessage,
+    ConsentNeeded,
     Degraded,
     FallingBack,
     Finished,
@@ -16,8 +17,12 @@ from modelway.events import (
     ToolCall,
     ToolCallDelta,
     Usage,
+    WarningLabel,
 )
 from modelway.types import RoutingDecision
+
+#: What is told in ``Reply.warnings``.
+_WARNINGS = (Degraded, FallingBack, WarningLabel, ConsentNeeded)
 
 
 @dataclass(frozen=True, slots=True)
@@ -26,8 +31,8 @@ class Reply:
 
     ``model`` is the model that served; ``decision`` stays the router's first word, so the two differ
     after a fallback. ``tool_calls`` stand in OpenAI's form, ``arguments`` as a JSON text. ``warnings``
-    are the sentences of everything that was less than what was asked for. What the model said is left
-    out of the repr.
+    are the sentences of everything that was less than what was asked for, or should be known beside it. What
+    the model said is left out of the repr.
     """
 
     text: str = field(repr=False)
@@ -55,7 +60,7 @@ def reply_of(events: list[ConductorMessage]) -> Reply:
         decision=selected.decision,
         events=tuple(events),
         usage=finished.usage,
-        warnings=tuple(event.announce() for event in events if isinstance(event, Degraded | FallingBack)),
+        warnings=tuple(event.announce() for event in events if isinstance(event, _WARNINGS)),
         finish_reason=finished.finish_reason,
         request_id=selected.request_id,
     )

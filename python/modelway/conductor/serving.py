@@ -7,17 +7,20 @@ has one owner and one ``with``: a :class:`~modelway.conductor.turn.Turn` and the
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncGenerator, Callable, Iterator
+from collections.abc import AsyncGenerator, Callable, Iterator, Sequence
 from contextlib import aclosing
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from modelway.conductor.failures import Failure, break_clause, clause, moves_on
 from modelway.conductor.retries import MOST_ATTEMPTS, Again, again
+from modelway.conductor.room import Room
 from modelway.conductor.seam import can_go_on, continued
 from modelway.conductor.turn import Turn
 from modelway.errors import (
     BackendError,
+    ConsentRequired,
+    EgressRefused,
     ModelwayError,
     NoModelAvailable,
     QueueFull,
@@ -25,22 +28,22 @@ from modelway.errors import (
     StreamInterrupted,
     UnknownModel,
 )
-from modelway.events import BackendEvent, ConductorMessage, Degraded, FallingBack, ModelSelected
-from modelway.explain import rejection_sentence
+from modelway.events import BackendEvent, ConductorMessage, Degraded, FallingBack
 from modelway.residency.load_time import learned_load_s
-from modelway.types import RoutingDecision, RoutingRequest, SelectionReason
+from modelway.types import RoutingRequest
 
 if TYPE_CHECKING:
-    from modelway.backends.base import ChatCall
+    from modelway.backends.base import Backend, ChatCall
+    from modelway.conductor.consents import Consents
     from modelway.conductor.lineup import Lineup
+    from modelway.conductor.notices import Notices
     from modelway.conductor.run import Run
     from modelway.config.settings import ResolvedModel
+    from modelway.pools import Pass
     from modelway.residency import GpuMemoryManager
     from modelway.router import ModelRouter
+    from modelway.types import RoutingDecision
     from modelway.waiters import Waiters
-
-#: The decision is less than what was asked for by name.
-_DEGRADED = frozenset({SelectionReason.Capability, SelectionReason.ContextLength, SelectionReason.Privacy})
 
 
 class Serving:
@@ -57,6 +60,8 @@ class Serving:
         memory: GpuMemoryManager,
         lineup: Lineup,
         *,
+        notices: Notices,
+        consents: Consents,
         refuse_if_closed: Callable[[], None],
         chance: Callable[[], float],
     ) -> None:
@@ -65,10 +70,12 @@ class Serving:
         self._waiters = waiters
         self._memory = memory
         self._lineup = lineup
+        self._notices = notices
+        self._consents = consents
         self._refuse_if_closed = refuse_if_closed
         self._chance = chance
         self._retries = 0
-        self._too_large: str | None = None  # a candidate that did not fit into memory
+        self._room = Room(memory)
         self._broken: StreamInterrupted | None = None  # what the answer has come to, unless another model goes on
 
     async def events(self) -> AsyncGenerator[ConductorMessage, None]:
@@ -79,9 +86,8 @@ class Serving:
         run = self._run
         decision = self._router.select(run.request)
         run.trace.task = str(decision.task)
-        yield _selected(decision, run.trace.request_id)
-        if degraded := _degraded(decision, run.request):
-            yield degraded
+        for notice in self._notices.of_decision(decision, run.trace.request_id):
+            yield notice
         candidate, following = decision.model, _following(decision)
         while True:
             try:
@@ -91,7 +97,7 @@ class Serving:
                 return
             except StreamInterrupted as error:
                 why = self._why_broken(error)
-            except (BackendError, NoModelAvailable, RateLimited, QueueFull) as error:
+            except (BackendError, NoModelAvailable, RateLimited, QueueFull, ConsentRequired, EgressRefused) as error:
                 why = self._why_failed(candidate, error)
             except TimeoutError:
                 raise self._out_of_time(decision, candidate) from None
@@ -105,8 +111,8 @@ class Serving:
         """One candidate's answer, once it is the request's turn; its first token is wanted within ``budget_ms``.
 
         Raises ``BackendError`` or ``NoModelAvailable`` if it failed before its first token, ``RateLimited`` or
-        ``QueueFull`` if it may not be asked, ``TimeoutError`` if the request's deadline passed, and
-        ``StreamInterrupted`` if it failed later.
+        ``QueueFull`` if it may not be asked, ``ConsentRequired`` or ``EgressRefused`` if nothing may be sent to it,
+        ``TimeoutError`` if the request's deadline passed, and ``StreamInterrupted`` if it failed later.
         """
         self._refuse_if_closed()  # a stream that ``aclose`` broke off must not wake the next backend
         run = self._run
@@ -118,10 +124,13 @@ class Serving:
                 async for place in places:
                     yield place
             self._refuse_if_closed()
+            call = replace(call, egress=await self._allowed(model, call))
+            for label in self._notices.before_sending(call.egress):
+                yield label
             is_silent = True
             deadline = None if run.deadline is None else run.deadline.at
             try:
-                async with aclosing(backend.stream(call)) as events:
+                async with aclosing(self._stream(backend, call)) as events:
                     while not turn.ended:
                         event = turn.note(await _next(events, deadline))
                         if event is None:
@@ -130,9 +139,7 @@ class Serving:
                             is_silent = False
                             deadline = None if run.deadline is None else run.deadline.at
                             # Told by the model that serves, not by those that failed.
-                            if ignored := backend.unsupported_options(call):
-                                yield Degraded("options", f"{candidate} can't honour {', '.join(ignored)}.")
-                            for degraded in self._short_of_memory(candidate):
+                            for degraded in self._degraded(candidate, backend.unsupported_options(call)):
                                 yield degraded
                             if turn.warm_ttft_ms > budget_ms:
                                 yield Degraded("slow", _slow_sentence(candidate, turn.warm_ttft_ms, budget_ms))
@@ -141,9 +148,38 @@ class Serving:
                 if not turn.answering:
                     raise
                 raise self._interrupted(f"broke off: {error}", model, error.kind) from error
+            except EgressRefused as error:
+                if not turn.answering:
+                    raise
+                raise self._interrupted(f"was cut off: {error}", model, "cancelled") from error
         if turn.is_damaged:
             yield Degraded("encoding", f"{candidate} sent bytes that are no text; each is shown as \ufffd.")
         yield turn.finished()
+
+    async def _allowed(self, model: ResolvedModel, call: ChatCall) -> Pass | None:
+        """What allows ``call`` to leave this device; None: it does not."""
+        if model.destination is None:
+            return None
+        await self._consents.renew()
+        request = self._run.request
+        if self._broken is not None:
+            # The answer so far goes along, and may hold what the request did not.
+            request = RoutingRequest(
+                messages=call.messages,
+                task=self._run.trace.task,
+                tools=call.tools is not None,
+                images=request.images,
+                allow_external=request.allow_external,
+            )
+        egress = self._router.clear(model.id, request, self._run.trace.request_id)
+        if egress is None:  # another configuration gives its id to a model on this device, and this one is elsewhere
+            why = f"{model.id}: the configuration was replaced meanwhile"
+            raise EgressRefused(why, destination=model.destination)
+        return egress
+
+    def _stream(self, backend: Backend, call: ChatCall) -> AsyncGenerator[BackendEvent, None]:
+        events = backend.stream(call)
+        return events if call.egress is None else self._consents.while_allowed(call.egress, events)
 
     def _call(self, model: ResolvedModel) -> ChatCall:
         load_s = learned_load_s(self._load_ms(model.id), self._lineup.settings.deadlines.load_ms)
@@ -173,35 +209,31 @@ class Serving:
         # Of an answer that is to be gone on with, the caller has the half, and a refusal is of our own words.
         if self._broken is None and not moves_on(error):
             raise error
-        self._run.failures.add(candidate, error)
-        if isinstance(error, NoModelAvailable) and self._memory.did_not_fit(candidate):
-            self._too_large = candidate
-        return clause(error)
+        why = self._room.note(candidate, error) or clause(error)
+        self._run.failures.add(candidate, error, why)
+        return why
 
-    def _short_of_memory(self, candidate: str) -> Iterator[Degraded]:
-        """What the one that answers lacks, or another did."""
-        if self._too_large is not None:
-            detail = f"{candidate} answers instead of {self._too_large}, which does not fit into memory."
-            yield Degraded("memory", detail)
-        if (split := self._memory.split(candidate)) is not None:
-            size, on_card = (f"{count / 1e9:.1f} GB" for count in split)
-            detail = f"{candidate} runs in part on the processor: {on_card} of its {size} are in graphics memory."
-            yield Degraded("cpu_offload", detail)
+    def _degraded(self, candidate: str, ignored: Sequence[str]) -> Iterator[Degraded]:
+        """What the one that answers lacks, or another did; ``ignored``: options that it can't honour."""
+        if ignored:
+            yield Degraded("options", f"{candidate} can't honour {', '.join(ignored)}.")
+        yield from self._room.notices(candidate)
 
     def _next(self, decision: RoutingDecision, following: Iterator[str]) -> Again:
         """Who is asked next, and after what pause. Raises what the request comes to where nobody is left."""
-        model = next(following, None)
-        if model is not None:
-            return Again(model, 0.0)
+        failures, deadline = self._run.failures, self._run.deadline
+        for model in following:
+            if (why := self._room.keeps_out(model)) is None:
+                return Again(model, 0.0)
+            failures.pass_over(model, why)
         if self._broken is not None:
             raise self._broken
-        failures, deadline = self._run.failures, self._run.deadline
         choice = None
         if len(self._run.trace.attempts) < MOST_ATTEMPTS:
             left_s = None if deadline is None else deadline.at - asyncio.get_running_loop().time()
             choice = again(failures.errors, self._held_s, retries=self._retries, chance=self._chance(), left_s=left_s)
         if choice is None:
-            raise failures.none_left(decision)
+            raise failures.none_left(decision, self._room.remedy)
         self._retries += 1
         return choice
 
@@ -233,7 +265,7 @@ class Serving:
 
 
 def _slow_sentence(model: str, ttft_ms: float, budget_ms: int) -> str:
-    return f"{model} took {ttft_ms / 1000:.1f} s to begin its answer; {budget_ms / 1000:g} s were wanted."
+    return f"{model} took {ttft_ms / 1000:.3g} s to begin its answer; {budget_ms / 1000:g} s were wanted."
 
 
 def _following(decision: RoutingDecision) -> Iterator[str]:
@@ -250,27 +282,3 @@ async def _next(events: AsyncGenerator[BackendEvent, None], deadline: float | No
             return await anext(events)
     except StopAsyncIteration:
         raise BackendError("the backend's stream ended without saying so", kind="interrupted") from None
-
-
-def _selected(decision: RoutingDecision, request_id: str) -> ModelSelected:
-    return ModelSelected(
-        model=decision.model,
-        backend=decision.backend,
-        task=str(decision.task),
-        confidence=decision.confidence,
-        location=str(decision.location),
-        reason=str(decision.reason),
-        explanation=decision.explanation,
-        request_id=request_id,
-        decision=decision,
-    )
-
-
-def _degraded(decision: RoutingDecision, request: RoutingRequest) -> Degraded | None:
-    """The notice that something else serves than what was asked for by name, or than the usual choice."""
-    by_name = request.model is not None and decision.reason in _DEGRADED
-    if not by_name and decision.reason != SelectionReason.Fallback:
-        return None
-    preferred, why = decision.rejected[0]
-    detail = f"{decision.model} answers instead of {preferred}: {rejection_sentence(why)}."
-    return Degraded(str(decision.reason), detail)

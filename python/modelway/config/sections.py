@@ -1,7 +1,7 @@
 """The tables of the configuration file, each key documented at its field: meaning, unit, default and why.
 
 Shape is checked here: types, ranges, unknown keys, and what a key rules out in its own table. The tables that
-limit what may be used are in ``limits.py``.
+limit what may be used are in ``limits.py``, those of privacy and of what people are told in ``trust.py``.
 """
 
 from __future__ import annotations
@@ -29,8 +29,18 @@ from modelway.config.fields import (
     Tasks,
 )
 from modelway.config.limits import LimitsConfig
+from modelway.config.trust import Destination
 from modelway.errors import ConfigError, ConfigProblem
-from modelway.privacy.locality import PLACES, Place, check_url, further, ollama_url, place_of_host, place_of_url
+from modelway.privacy.locality import (
+    PLACES,
+    Place,
+    check_url,
+    further,
+    is_literal,
+    ollama_url,
+    place_of_host,
+    place_of_url,
+)
 
 
 class RoutingConfig(Section):
@@ -50,7 +60,7 @@ class RoutingConfig(Section):
     """Words for using tools; none by default: tool definitions in a request say it better."""
     prefer_warm: bool = False
     """Whether a model in memory that could serve passes a configured one that would have to be loaded first; told as
-    the reason ``warm``. False: who is configured is waited for."""
+    the reason ``warm``. False: who is configured is waited for. A request may say otherwise."""
 
     def by_task(self) -> dict[str, tuple[str, ...]]:
         """The keywords by short task name."""
@@ -112,20 +122,12 @@ class MemoryConfig(Section):
     """How long a request waits at most for its model to be loaded while requests to others keep the memory, seconds, as
     far as those that run and the load itself allow."""
     computes_alone: bool | None = None
-    """Whether only one model of a backend computes at a time; absent: where no graphics card is known. On few cores two
-    at once take several times as long as one after the other."""
-
-
-class PrivacyConfig(Section):
-    """``[privacy]``: nothing leaves this device. Models elsewhere are shown and never asked."""
-
-    default_location: Literal["local"] = "local"
-    """Where models run unless the user decides otherwise: only ``local``."""
-    allow_external: bool = False
-    """Whether consent to external models may be asked for. True grants nothing by itself: consent is a record
-    of its own, and without one no external model is a candidate."""
-    secret_scan_before_external: bool = True
-    """Whether text is searched for secrets before it leaves this device."""
+    """Whether only one model of a device computes at a time; absent: where no graphics card is known. On few cores two
+    at once take several times as long as one after the other. Embeddings are too short to wait for their turn."""
+    embedding_bytes: Annotated[int, Field(ge=0, le=2**53)] | None = None
+    """What of the memory is for embedding models alone (their only strength is ``embedding``), bytes: then they do
+    not push out the others, nor are pushed out by them. Absent: what the largest of them needs, but no more than a
+    tenth; 0: all share all."""
 
 
 class ServerConfig(Section):
@@ -217,7 +219,7 @@ class BackendConfig(Section):
     """What all requests to its models together may use; none by default."""
     memory_bytes: Annotated[int, Field(ge=1, le=2**53)] | None = None
     """The memory that its models share, bytes; absent: for ollama and llama_cpp on this device what the machine has,
-    else unknown."""
+    together with the others of which nothing is written, else unknown."""
     location: Place | None = None
     """May declare a place further away than the address says (the mouth of a tunnel), never a nearer one."""
     threads: Annotated[int, Field(ge=1, le=1_024)] | None = None
@@ -240,7 +242,10 @@ class BackendConfig(Section):
             return None
         if kind == "llama_cpp":
             raise ValueError('modelway runs this engine itself; remove the line, or take kind = "openai"')
-        return check_url(url)
+        checked = check_url(url)
+        if checked.lower().startswith("http:") and is_literal(checked) and place_of_url(checked) == "external":
+            raise ValueError("prompts would leave the local network in plain text; write https://")
+        return checked
 
     @field_validator("location")
     @classmethod
@@ -328,5 +333,8 @@ class ModelConfig(Section):
     """The size of its files, bytes; absent: what its server says, else unknown."""
     location: Place | None = None
     """May declare a place further away than its backend (a model that a local server hands on), never a nearer one."""
+    destination: Destination | None = None
+    """The host where a model that its server hands on runs, which is what consent names; absent: what its server says,
+    else its backend's address."""
     display_name: Name | None = None
     """What people are shown; absent: ``id``."""

@@ -16,9 +16,9 @@ from typing import TYPE_CHECKING, TypeVar
 from modelway.config.rates import NO_LIMITS, Limits, Quota, limits_of, quotas_of
 from modelway.errors import ConfigError, ConfigProblem
 from modelway.near import did_you_mean
-from modelway.privacy.licenses import tier_of
-from modelway.privacy.locality import Place, further, is_cloud_name, place_of_url
-from modelway.types import TaskClass
+from modelway.privacy.licenses import identify, tier_of
+from modelway.privacy.locality import CLOUD, Place, destination_of_url, further, is_cloud_name, is_literal, place_of_url
+from modelway.types import LicenseTier, TaskClass
 
 if TYPE_CHECKING:
     from modelway.config import Config
@@ -32,6 +32,7 @@ if TYPE_CHECKING:
         ServerConfig,
         TimeoutsConfig,
     )
+    from modelway.config.trust import PrivacyConfig, TerminologyConfig, WarningsConfig
 
 #: Where a strength stands for something that the model can do at all.
 _IMPLIED_CAPABILITY = {
@@ -56,12 +57,18 @@ class Deadlines:
 
 @dataclass(frozen=True, slots=True)
 class ResolvedBackend:
-    """One server or managed engine. ``max_connections`` 0: no limit. ``url`` None: it is started by modelway."""
+    """One server or managed engine. ``max_connections`` 0: no limit. ``url`` None: it is started by modelway.
+
+    ``destination`` is what consent to it names; None: it is on this device. ``is_literal``: its address is written as
+    such and needs no look-up. ``is_own``: it is on this device, or on the local network by its literal address where
+    the configuration says that this counts as the user's own.
+    """
 
     name: str
     kind: str
     url: str | None = None
     location: Place = "device"
+    destination: str | None = None
     api_key_env: str | None = None
     max_connections: int = 0
     keep_alive_s: float = 30.0
@@ -72,6 +79,8 @@ class ResolvedBackend:
     folder: Path | None = None
     limits: Limits = NO_LIMITS
     memory_bytes: int | None = None
+    is_literal: bool = True
+    is_own: bool = True
     deadlines: Deadlines = Deadlines()
 
 
@@ -80,7 +89,8 @@ class ResolvedModel:
     """One model. ``id`` is ours, ``name`` what its server calls it; tasks are short names, None is unknown.
 
     ``num_ctx`` is the context that Ollama loads it with: a written ``max_context``. A discovered one is what
-    the model was made for, which may take more memory than there is.
+    the model was made for, which may take more memory than there is. ``destination`` is what consent to it names; None:
+    it runs on this device. ``license`` is its short name, None: not recognised.
     """
 
     id: str
@@ -109,6 +119,8 @@ class ResolvedModel:
     quantization: str | None = None
     size_bytes: int | None = None
     location: Place = "device"
+    destination: str | None = None
+    license: str | None = None
     display_name: str = ""
 
 
@@ -145,6 +157,12 @@ class Settings:
     quotas: tuple[Quota, ...]
     fairness: FairnessConfig
     server: ServerConfig
+    privacy: PrivacyConfig
+    forbid_licenses: tuple[str, ...]
+    warnings: WarningsConfig
+    terminology: TerminologyConfig
+    terminology_file: Path | None
+    state_folder: Path
 
 
 def resolve(config: Config, environ: Mapping[str, str] = os.environ) -> Settings:
@@ -162,6 +180,7 @@ def resolve(config: Config, environ: Mapping[str, str] = os.environ) -> Settings
             continue
         backends[written.name] = _resolve_backend(written, config, environ, problems)
     models = _declared_models(config, backends, problems) + _implicit_models(config, backends, problems)
+    forbidden = _forbidden_licenses(config.licenses.forbid, problems)
     if problems:
         raise ConfigError(problems, str(config.source or ""))
     return Settings(
@@ -186,12 +205,38 @@ def resolve(config: Config, environ: Mapping[str, str] = os.environ) -> Settings
         quotas=quotas_of(config.limits.user),
         fairness=config.fairness,
         server=config.server,
+        privacy=config.privacy,
+        forbid_licenses=forbidden,
+        warnings=config.warnings,
+        terminology=config.terminology,
+        terminology_file=_file(config.terminology.file, config.base_dir),
+        state_folder=_file(config.state.folder, config.base_dir) or _user_state_folder(),
     )
+
+
+def _forbidden_licenses(written: tuple[str, ...], problems: list[ConfigProblem]) -> tuple[str, ...]:
+    """Tiers and licences by their short names; what is neither would forbid nothing, and nobody would notice."""
+    tiers = [str(tier).lower() for tier in LicenseTier.all()]
+    names = []
+    for i, entry in enumerate(written):
+        name = entry.lower() if entry.lower() in tiers else identify(entry)
+        if name is None:
+            hint = did_you_mean(entry, tiers) or f"write one of {', '.join(tiers)}, or a licence's name as in llama3.1"
+            problems.append(ConfigProblem(f"licenses.forbid[{i}]", f'"{entry}" is no licence that is known; {hint}'))
+        else:
+            names.append(name)
+    return tuple(names)
 
 
 def _file(written: str | None, base_dir: Path) -> Path | None:
     """The file that is meant by what a configuration in ``base_dir`` says."""
     return base_dir / Path(written).expanduser() if written else None
+
+
+def _user_state_folder() -> Path:
+    import platformdirs
+
+    return platformdirs.user_state_path("modelway")
 
 
 def implied_capabilities(strengths: tuple[str, ...]) -> tuple[str, ...]:
@@ -238,6 +283,9 @@ def _resolve_backend(
         kind=written.kind,
         url=url,
         location=location,
+        destination=None if location == "device" or url is None else destination_of_url(url),
+        is_literal=(literal := url is None or is_literal(url)),
+        is_own=location == "device" or (location == "lan" and literal and config.privacy.allow_lan),
         api_key_env=written.api_key_env,
         max_connections=written.max_connections,
         keep_alive_s=written.keep_alive_s,
@@ -329,11 +377,13 @@ def _resolve_model(
         supports_tools=_or(written.supports_tools, tools),
         cost_tier=written.cost_tier or _usual_cost(location),
         license_tier=tier_of(written.license),
+        license=identify(written.license) if written.license else None,
         family=written.family,
         parameters=written.parameters,
         quantization=written.quantization,
         size_bytes=written.size_bytes,
         location=location,
+        destination=_destination(name, backend, location, written.destination),
         display_name=written.display_name or written.id,
     )
 
@@ -361,6 +411,7 @@ def _implicit_models(
                 name=name,
                 cost_tier=_usual_cost(location),
                 location=location,
+                destination=_destination(name, backends[default.name], location, None),
                 display_name=name,
             )
         )
@@ -372,6 +423,17 @@ def _place_of_model(name: str, backend: ResolvedBackend, declared: Place) -> Pla
     if backend.kind == "ollama" and is_cloud_name(name):
         return "external"
     return further(backend.location, declared)
+
+
+def _destination(name: str, backend: ResolvedBackend, location: Place, known: str | None) -> str | None:
+    """What consent to a model names: where its answers are made, as far as that is known."""
+    if location == "device":
+        return None
+    if known is not None:
+        return known
+    if backend.kind == "ollama" and is_cloud_name(name):
+        return CLOUD
+    return backend.destination or (destination_of_url(backend.url) if backend.url else None)
 
 
 def _usual_cost(location: Place) -> str:

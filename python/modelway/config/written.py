@@ -26,11 +26,11 @@ from modelway.config.sections import (
     HealthConfig,
     MemoryConfig,
     ModelConfig,
-    PrivacyConfig,
     RoutingConfig,
     ServerConfig,
     TimeoutsConfig,
 )
+from modelway.config.trust import LicensesConfig, PrivacyConfig, StateConfig, TerminologyConfig, WarningsConfig
 from modelway.errors import ConfigError, ConfigProblem
 
 #: The environment variable that names the configuration file.
@@ -61,6 +61,14 @@ class Config(Section):
     """When an attempt is given up."""
     privacy: PrivacyConfig = PrivacyConfig()
     """What may leave this device."""
+    licenses: LicensesConfig = LicensesConfig()
+    """Which licences are not to be used."""
+    warnings: WarningsConfig = WarningsConfig()
+    """What people are told beside an answer."""
+    terminology: TerminologyConfig = TerminologyConfig()
+    """The words that people are shown."""
+    state: StateConfig = StateConfig()
+    """What is kept from one start to the next."""
     server: ServerConfig = ServerConfig()
     """The gateway."""
     health: HealthConfig = HealthConfig()

@@ -18,7 +18,9 @@ from aiohttp import web
 
 from modelway.errors import (
     BackendError,
+    ConsentRequired,
     ContextTooLong,
+    EgressRefused,
     InvalidRequest,
     ModelwayError,
     NoModelAvailable,
@@ -77,6 +79,8 @@ def problem_of(error: Exception) -> Problem:
             status, code = 400, "invalid_request"
         case ContextTooLong():
             status, code = 400, _CONTEXT_CODE
+        case ConsentRequired() | EgressRefused():
+            status, code = 403, "consent_required" if isinstance(error, ConsentRequired) else "egress_refused"
         case UnknownModel():
             status, code = 404, "model_not_found"
         case NoModelAvailable():

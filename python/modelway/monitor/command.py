@@ -61,8 +61,9 @@ class AlertCommand:
 
     async def _run_one(self, command: Sequence[str], alert: AvailabilityChanged) -> str | None:
         """Run it to its end; what went wrong."""
-        try:
-            process = await asyncio.create_subprocess_exec(
+        # A task of its own: cancelled in it, asyncio would end the program alone and leave what that has started.
+        starting = asyncio.create_task(
+            asyncio.create_subprocess_exec(
                 *command,
                 alert.message,
                 stdin=asyncio.subprocess.PIPE,
@@ -71,16 +72,24 @@ class AlertCommand:
                 # A group of its own, so that what it started ends with it.
                 process_group=0,
             )
-        except (OSError, ValueError) as error:
-            return f"could not be started: {getattr(error, 'strerror', None) or error}"
+        )
         try:
             async with asyncio.timeout(self._limit_s):
+                process = await asyncio.shield(starting)
                 await process.communicate(json.dumps(asdict(alert)).encode() + b"\n")
         except TimeoutError:
             return f"did not end within {self._limit_s:g} s and was ended"
+        except (OSError, ValueError) as error:
+            return f"could not be started: {getattr(error, 'strerror', None) or error}"
         finally:
-            if process.returncode is None:
-                with suppress(ProcessLookupError):
-                    os.killpg(process.pid, signal.SIGKILL)
-                await process.wait()
+            await _end(starting)
         return f"ended with {process.returncode}" if process.returncode else None
+
+
+async def _end(starting: asyncio.Task[asyncio.subprocess.Process]) -> None:
+    """Kill the program's group, if it was started and still runs."""
+    with suppress(OSError, ValueError):  # it was never there, or it ended this moment
+        process = await starting
+        if process.returncode is None:
+            os.killpg(process.pid, signal.SIGKILL)
+            await process.wait()

@@ -7,6 +7,7 @@ from yarl import URL
 
 from modelway.errors import BackendError
 from modelway.origin import Origin
+from modelway.pools.addresses import WrongPlace
 
 
 def failure_of(error: aiohttp.ClientError, url: str, connect_s: float, origin: Origin) -> BackendError:
@@ -15,6 +16,8 @@ def failure_of(error: aiohttp.ClientError, url: str, connect_s: float, origin: O
     match error:
         case aiohttp.ServerTimeoutError():
             kind, what = "connect", f"no connection to {place} within {connect_s:g} s"
+        case aiohttp.ClientConnectorDNSError() if isinstance(error.os_error, WrongPlace):
+            kind, what = "connect", f"no connection to {place}: {error.os_error}; correct the url"
         case aiohttp.ClientConnectorDNSError():
             kind, what = "connect", f"the host of {place} is not known; correct the url"
         case aiohttp.ClientConnectorCertificateError() | aiohttp.ClientSSLError():

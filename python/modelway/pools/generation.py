@@ -10,13 +10,14 @@ from __future__ import annotations
 import asyncio
 import socket
 from collections.abc import Mapping
-from dataclasses import dataclass
 from types import SimpleNamespace
 from weakref import WeakSet
 
 import aiohttp
 
+from modelway.pools.addresses import Resolver
 from modelway.pools.config import ConnectionConfig
+from modelway.pools.door import Sent
 from modelway.pools.stats import Counts
 
 #: How long the addresses of a host are believed, seconds: a server that moves is found again soon.
@@ -30,13 +31,6 @@ _READ_AHEAD_BYTES = 64 * 1024
 
 class StaleConnection(aiohttp.ClientError):
     """A kept connection turned out to be closed before a byte of the answer came."""
-
-
-@dataclass(slots=True)
-class _Sent:
-    """What carries a request at present: a kept connection or a new one."""
-
-    on_kept: bool = False
 
 
 class Generation:
@@ -67,10 +61,13 @@ class Generation:
         return self._closing is not None and self._closing.done()
 
     async def ask(
-        self, method: str, url: str, body: bytes | None, headers: Mapping[str, str]
+        self, method: str, url: str, body: bytes | None, headers: Mapping[str, str], sent: Sent
     ) -> aiohttp.ClientResponse:
-        """Send a request and return its answer, which is in use until :meth:`done` is called for it."""
-        sent = _Sent()
+        """Send a request and return its answer, which is in use until :meth:`done` is called for it.
+
+        What went out of the body is added to ``sent``.
+        """
+        sent.on_kept = False
         self.in_use += 1
         try:
             # A redirect would carry the prompt and the key to a place that nobody configured.
@@ -120,11 +117,15 @@ class Generation:
         trace = aiohttp.TraceConfig()
         trace.on_connection_create_end.append(self._note_opened)
         trace.on_connection_reuseconn.append(self._note_reused)
+        trace.on_request_chunk_sent.append(_note_chunk)
         connector = aiohttp.TCPConnector(
             limit=0,  # the pool counts, also while a stale connection is replaced
             force_close=not self._keep,
             keepalive_timeout=config.keep_alive_s if self._keep else None,
-            ttl_dns_cache=_DNS_S,
+            resolver=Resolver(config.place, is_encrypted=config.is_encrypted),
+            # What was found elsewhere is believed as long as the generation lasts: a name must not come to mean
+            # another place between the consent and the connection.
+            ttl_dns_cache=_DNS_S if config.place == "device" else None,
             happy_eyeballs_delay=_NEXT_ADDRESS_S,
             socket_factory=self._new_socket,
         )
@@ -159,12 +160,18 @@ class Generation:
         self._counts.reused += 1
         self._note(context.trace_request_ctx, on_kept=True)
 
-    def _note(self, sent: _Sent, *, on_kept: bool) -> None:
+    def _note(self, sent: Sent, *, on_kept: bool) -> None:
         if sent.on_kept:
             # The library asks a second time by itself where the method allows it, as GET does.
             self._counts.stale += 1
             self.retire()
         sent.on_kept = on_kept
+
+
+async def _note_chunk(
+    _session: aiohttp.ClientSession, context: SimpleNamespace, sent: aiohttp.TraceRequestChunkSentParams
+) -> None:
+    context.trace_request_ctx.body_bytes += len(sent.chunk)
 
 
 def _says_closed(error: BaseException) -> bool:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from modelway.pools.config import ConnectionConfig
+from modelway.pools.door import Door
 from modelway.pools.pool import ConnectionPool
 from modelway.pools.stats import PoolStats
 
@@ -17,10 +18,13 @@ class PoolManager:
     def __init__(self) -> None:
         self._pools: list[ConnectionPool] = []
 
-    def pool(self, name: str, config: ConnectionConfig | None = None) -> ConnectionPool:
-        """A new pool, with the defaults of :class:`ConnectionConfig` if nothing else is said."""
+    def pool(self, name: str, config: ConnectionConfig | None = None, door: Door | None = None) -> ConnectionPool:
+        """A new pool, with the defaults of :class:`ConnectionConfig` if nothing else is said.
+
+        Raises ``ValueError`` for a server elsewhere without a ``door``.
+        """
         self._forget_closed()
-        pool = ConnectionPool(name, config or ConnectionConfig())
+        pool = ConnectionPool(name, config or ConnectionConfig(), door)
         self._pools.append(pool)
         return pool
 

@@ -13,10 +13,11 @@ from contextlib import asynccontextmanager
 
 import aiohttp
 
-from modelway.errors import BackendError
+from modelway.errors import BackendError, EgressRefused
 from modelway.origin import Origin
 from modelway.pools.answer import MAX_BODY_BYTES, Answer, Fetched
 from modelway.pools.config import ConnectionConfig
+from modelway.pools.door import Door, Pass, Passage, Sent
 from modelway.pools.failures import failure_of, place_of
 from modelway.pools.generation import Generation, StaleConnection
 from modelway.pools.stats import Counts, PoolStats
@@ -27,10 +28,15 @@ class ConnectionPool:
 
     ``max_connections`` bounds the answers streamed at once; the short control requests pass beside it, else a
     full server could not be asked how it does. Belongs to one event loop; everything is made on first use.
+
+    What leaves this device goes through ``door``: there is no other way, so a server elsewhere must have one.
     """
 
-    def __init__(self, name: str, config: ConnectionConfig):
+    def __init__(self, name: str, config: ConnectionConfig, door: Door | None = None):
+        if config.place != "device" and (door is None or not door.is_far):
+            raise ValueError(f"{name}: a server that is not on this device needs a door")
         self.name = name
+        self._door = door
         self.closed = False
         self._config = config
         self._counts = Counts()
@@ -62,9 +68,27 @@ class ConnectionPool:
         finally:
             self._slots.release()
 
-    async def post(self, url: str, body: bytes, headers: Mapping[str, str], origin: Origin) -> Answer:
-        """Send ``body`` and return when the answer's headers are there; no deadline but the connect one."""
-        return await self._open("POST", url, body, headers, origin)
+    async def post(
+        self, url: str, body: bytes, headers: Mapping[str, str], origin: Origin, *, egress: Pass | None = None
+    ) -> Answer:
+        """Send ``body`` and return when the answer's headers are there; no deadline but the connect one.
+
+        ``egress`` allows it to leave this device; without it that raises :class:`EgressRefused`, and no name is
+        looked up.
+        """
+        if egress is None and (self._door is None or not self._door.is_far):
+            return await self._open("POST", url, body, headers, origin)
+        if self._door is None:
+            raise EgressRefused(f"{origin.backend}: nothing was sent, as its server hands on to no other place")
+        passage = await self._door.enter(egress, len(body))
+        try:
+            return await self._open("POST", url, body, headers, origin, passage=passage)
+        except BackendError as error:
+            passage.end(error.kind)
+            raise
+        except BaseException:
+            passage.end("cancelled")
+            raise
 
     async def fetch(
         self,
@@ -75,8 +99,14 @@ class ConnectionPool:
         timeout_s: float,
         body: bytes | None = None,
         headers: Mapping[str, str] | None = None,
+        egress: Pass | None = None,
     ) -> Fetched:
-        """Ask for something short, all of it within ``timeout_s``."""
+        """Ask for something short that holds nothing of anybody's, all of it within ``timeout_s``.
+
+        A server elsewhere is asked only for a request that may leave (``egress``), or where its door says so.
+        """
+        if self._door is not None:
+            self._door.check_control(egress)
         try:
             async with asyncio.timeout(timeout_s):
                 answer = await self._open(method, url, body, headers or {}, origin)
@@ -115,21 +145,33 @@ class ConnectionPool:
             answer.close()
         for generation in self._generations:
             await generation.aclose()
+        if self._door is not None:
+            await self._door.aclose()
 
     async def _open(
-        self, method: str, url: str, body: bytes | None, headers: Mapping[str, str], origin: Origin
+        self,
+        method: str,
+        url: str,
+        body: bytes | None,
+        headers: Mapping[str, str],
+        origin: Origin,
+        *,
+        passage: Passage | None = None,
     ) -> Answer:
         generation = self._in_force(origin)
+        sent = Sent() if passage is None else passage.sent
         response = failure = None
         try:
             try:
-                response = await generation.ask(method, url, body, headers)
+                response = await generation.ask(method, url, body, headers, sent)
             except StaleConnection:
                 generation.retire()
+                if passage is not None:
+                    passage.check()
                 if not self.closed:
                     # Once, on a connection that nobody had before: a second kept one could be as stale.
                     generation = self._on_its_own()
-                    response = await generation.ask(method, url, body, headers)
+                    response = await generation.ask(method, url, body, headers, sent)
         except aiohttp.ClientError as error:
             failure = failure_of(error, url, self._config.connect_s, origin)
         if response is None:
@@ -139,7 +181,7 @@ class ConnectionPool:
             # Outside of the except block: the library's own errors show the key in our headers.
             assert failure is not None
             raise failure
-        answer = Answer(response, origin, lambda broken: self._ended(answer, generation, broken))
+        answer = Answer(response, origin, lambda broken: self._ended(answer, generation, passage, broken))
         self._answers.add(answer)
         if self.closed:
             answer.close()
@@ -149,8 +191,10 @@ class ConnectionPool:
             raise origin.error("malformed", f"{place_of(url)} sent a compressed answer that nobody asked for")
         return answer
 
-    def _ended(self, answer: Answer, generation: Generation, broken: bool) -> None:
+    def _ended(self, answer: Answer, generation: Generation, passage: Passage | None, broken: bool) -> None:
         self._answers.remove(answer)
+        if passage is not None:
+            passage.end("interrupted" if broken else "answered")
         if broken:
             generation.failed()
         generation.done()

@@ -19,6 +19,9 @@ PLACES: tuple[Place, ...] = ("device", "lan", "external")
 
 OLLAMA_PORT = 11434
 
+#: Where a local Ollama server sends what is asked of a cloud model, where it does not say so itself.
+CLOUD = "ollama.com"
+
 # RFC 1918, RFC 3927, RFC 6598, RFC 4193, RFC 4291. Not `is_private`, which also holds documentation,
 # benchmark and reserved ranges.
 _LAN = tuple(
@@ -62,6 +65,50 @@ def place_of_url(url: str) -> Place:
     """Where the server at ``url`` (one that ``check_url`` accepts) is."""
     match = _URL.fullmatch(url)
     return place_of_host(match["host"]) if match else "external"
+
+
+def destination_of_url(url: str) -> str:
+    """What consent to the server at ``url`` (one that ``check_url`` accepts) names.
+
+    That is its host in lower case, with the port where that is not the scheme's own.
+    """
+    match = _URL.fullmatch(url)
+    if match is None:
+        raise ValueError("not a plain URL; write http(s)://HOST[:PORT][/PATH] in ASCII, with a port from 1 to 65535")
+    usual = _usual_port(match["scheme"])
+    port = int(match["port"] or usual)
+    return match["host"].lower() + (f":{port}" if port != usual else "")
+
+
+def port_of_url(url: str) -> int:
+    """The port of the server at ``url`` (one that ``check_url`` accepts)."""
+    match = _URL.fullmatch(url)
+    return int(match["port"] or _usual_port(match["scheme"])) if match else 0
+
+
+def _usual_port(scheme: str) -> int:
+    return 443 if scheme.lower() == "https" else 80
+
+
+def checked_destination(value: object) -> object:
+    """A written destination in the form of :func:`destination_of_url`; raises ``ValueError`` for what is none."""
+    if not isinstance(value, str):
+        return value
+    if _URL.fullmatch(value):
+        return destination_of_url(value)
+    if _URL.fullmatch(f"https://{value}") and "/" not in value:
+        return value.lower()
+    raise ValueError("not a destination; write the host alone, as in api.example.com or 10.0.0.5:8000")
+
+
+def is_literal(url: str) -> bool:
+    """Whether the host of ``url`` is written as an address, which needs no look-up."""
+    match = _URL.fullmatch(url)
+    try:
+        ipaddress.ip_address(match["host"].removeprefix("[").removesuffix("]") if match else "")
+    except ValueError:
+        return False
+    return True
 
 
 def further(one: Place, other: Place) -> Place:

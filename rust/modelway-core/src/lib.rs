@@ -7,6 +7,7 @@ pub mod backoff;
 pub mod breaker;
 pub mod budget;
 pub mod classify;
+pub mod egress;
 pub mod evict;
 pub mod ewma;
 pub mod exact;
@@ -15,6 +16,7 @@ pub mod fallback;
 pub mod first_token;
 pub mod health;
 mod hold;
+pub mod kinds;
 pub mod learn;
 pub mod limits;
 mod line;
@@ -47,18 +49,20 @@ pub use admit::Admission;
 pub use alert::{Alert, Trouble};
 pub use breaker::BreakerPolicy;
 pub use classify::{Basis, Classify, Evidence, Keywords, Reading, TrainedClassifier};
+pub use egress::{Consent, Gate, Pass, WallMillis};
 pub use ewma::Millis;
 pub use first_token::Budgets;
 pub use health::{HealthSnapshot, ModelHealth, NotNow, Setback};
+pub use kinds::{DataKind, DataKinds};
 pub use live::{Burden, Live, Outlook, TieBreak};
 pub use outcome::{OutcomeKind, RequestOutcome, Verdict};
 pub use profile::{
-    CapabilitySet, CostTier, LatencyClass, LicenseTier, Locality, ModelCapability, ModelProfile,
+    CapabilitySet, CostTier, LatencyClass, LicenseTier, Locality, ModelCapability, ModelProfile, Site,
 };
 pub use reason::{Rejection, SelectionReason};
 pub use request::Request;
 pub use router::{Changes, ModelKey, Router, Rules, Sighting, Subject, Terms};
-pub use select::{Decision, SelectError};
+pub use select::{Checkpoint, Decision, SelectError};
 pub use semaphore::WeightedSemaphore;
 pub use table::{BuildError, RoutingTable, Settings};
 pub use task::{TaskClass, TaskSet};

@@ -46,6 +46,8 @@ named_enum! {
         Budget => "budget",
         /// Another would take longer to begin.
         Wait => "wait",
+        /// The licence of another is less free.
+        License => "license",
     }
 }
 

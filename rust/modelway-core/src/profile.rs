@@ -1,7 +1,7 @@
 //! What the router knows of a model: where it runs, what it can do, what it costs.
 
 use crate::named::named_enum;
-use crate::task::TaskSet;
+use crate::task::{TaskClass, TaskSet};
 
 named_enum! {
     /// What a model can do at all.
@@ -121,6 +121,28 @@ impl FromIterator<ModelCapability> for CapabilitySet {
     }
 }
 
+/// Where a server or a model is.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Site {
+    /// How far away.
+    pub location: Locality,
+    /// What consent to it names: a host, with its port where that is not the usual one. `None` on this device.
+    pub destination: Option<String>,
+    /// Whether it is on the local network and the user wrote its literal address.
+    pub is_own_network: bool,
+}
+
+impl Site {
+    /// On this device.
+    pub const HERE: Self = Self { location: Locality::Device, destination: None, is_own_network: false };
+
+    /// Whether nothing leaves this device on its way there. What has a destination is elsewhere, whatever is said.
+    #[must_use]
+    pub fn is_here(&self) -> bool {
+        self.location == Locality::Device && self.destination.is_none()
+    }
+}
+
 /// One model, as configured or discovered.
 #[derive(Clone, Debug)]
 pub struct ModelProfile {
@@ -152,11 +174,19 @@ pub struct ModelProfile {
     pub cost_tier: CostTier,
     /// How free its weights are.
     pub license_tier: LicenseTier,
+    /// Its licence by its short name, where recognised.
+    pub license: Option<String>,
     /// Where it runs.
-    pub location: Locality,
+    pub site: Site,
 }
 
 impl ModelProfile {
+    /// Whether it makes embeddings and is good at nothing else.
+    #[must_use]
+    pub fn only_makes_embeddings(&self) -> bool {
+        self.strengths.iter().eq([TaskClass::Embedding])
+    }
+
     /// The latency class of its average time to the first token, where known.
     #[must_use]
     pub fn latency_class(&self) -> Option<LatencyClass> {

@@ -19,15 +19,15 @@ named_enum! {
         Default => "default",
         /// Nothing, or too little, pointed to a special class.
         Unsure => "unsure",
-        /// The preferred model is not available now.
+        /// The preferred model is not available now, or its licence is forbidden.
         Fallback => "fallback",
         /// The preferred model lacks a capability that the request needs.
         Capability => "capability",
         /// The request does not fit the preferred model's context.
         ContextLength => "context_length",
-        /// The preferred model would have to be loaded first, and the configuration prefers one that is.
+        /// The preferred model would have to be loaded first, and one that is in memory is to pass it.
         Warm => "warm",
-        /// The preferred model is not on this machine.
+        /// The preferred model is not on this machine, and the request may not go there.
         Privacy => "privacy",
     }
 }
@@ -35,10 +35,20 @@ named_enum! {
 named_enum! {
     /// Why a model could not be chosen.
     Rejection {
-        /// It is not on this machine nor its network.
+        /// It is not on this machine nor its network, and nothing is let out.
         External => "external",
-        /// It is on another machine of the local network.
+        /// It is on another machine of the local network, and nothing is let out.
         Lan => "lan",
+        /// It is elsewhere, and the caller keeps the request from others.
+        LocalOnly => "local_only",
+        /// It is elsewhere, and the request is not searched for secrets as it must be.
+        Unscanned => "unscanned",
+        /// It is elsewhere, and the request's images can't be rid of what they tell beside the picture.
+        ImagesLeave => "images_leave",
+        /// It is elsewhere, and nobody has consented: nothing else is in the way.
+        Consent => "consent",
+        /// Its licence is forbidden.
+        License => "license",
         /// It takes no tools.
         Tools => "tools",
         /// It reads no images.
@@ -57,10 +67,15 @@ impl Rejection {
     #[must_use]
     pub const fn as_reason(self) -> SelectionReason {
         match self {
-            Self::External | Self::Lan => SelectionReason::Privacy,
+            Self::External
+            | Self::Lan
+            | Self::LocalOnly
+            | Self::Unscanned
+            | Self::ImagesLeave
+            | Self::Consent => SelectionReason::Privacy,
             Self::Tools | Self::Images => SelectionReason::Capability,
             Self::ContextLength => SelectionReason::ContextLength,
-            Self::Unavailable => SelectionReason::Fallback,
+            Self::Unavailable | Self::License => SelectionReason::Fallback,
             Self::Cold => SelectionReason::Warm,
         }
     }

@@ -2,6 +2,8 @@
 
 use crate::classify::sample::Sample;
 use crate::classify::{FRAME_BYTES, own_words};
+use crate::egress::Sending;
+use crate::kinds::{DataKind, DataKinds};
 use crate::task::TaskClass;
 
 /// A request as the selector sees it. The prompt is borrowed: nothing of it is kept.
@@ -21,6 +23,12 @@ pub struct Request<'a> {
     pub has_images: bool,
     /// Its length in tokens, where known or already estimated from all its messages.
     pub context_tokens: Option<u64>,
+    /// What kinds of data its messages hold; `None`: the prompt is all there is.
+    pub kinds: Option<DataKinds>,
+    /// Whether its caller forbids that it goes to others.
+    pub is_kept_here: bool,
+    /// Whether a model in memory passes one that would have to be loaded first; `None`: as configured.
+    pub prefer_warm: Option<bool>,
 }
 
 impl Request<'_> {
@@ -29,6 +37,20 @@ impl Request<'_> {
     pub fn may_be_of_a_client(&self) -> bool {
         let head = &self.prompt.as_bytes()[..self.prompt.len().min(FRAME_BYTES)];
         self.conversation.is_some() || memchr::memchr(b'\n', head).is_some()
+    }
+
+    /// What kinds of data it holds, as far as can be told without its class.
+    #[must_use]
+    pub fn data_kinds(&self) -> DataKinds {
+        let kinds = self.kinds.unwrap_or_else(|| DataKinds::of_text(self.prompt));
+        kinds.with(DataKind::Text, true).with(DataKind::Images, self.has_images)
+    }
+
+    /// What it would send, where it is of this class.
+    #[must_use]
+    pub fn sending(&self, task: TaskClass) -> Sending {
+        let kinds = self.data_kinds().with(DataKind::Code, task == TaskClass::CodeGeneration);
+        Sending { kinds, is_kept_here: self.is_kept_here }
     }
 
     /// The head of the first system message, empty where there is none.
@@ -60,6 +82,17 @@ pub struct Message {
     pub text: String,
     /// How many images it holds.
     pub images: u64,
+    /// What else it holds.
+    pub more: DataKinds,
+}
+
+impl Message {
+    fn kinds(&self) -> DataKinds {
+        DataKinds::of_text(&self.text)
+            .and(self.more)
+            .with(DataKind::Images, self.images > 0)
+            .with(DataKind::ToolResults, self.role == Role::Other)
+    }
 }
 
 /// What a decision may look at of the messages before the last user message: a bounded part of each.
@@ -84,6 +117,8 @@ pub struct Digest {
     pub images: u64,
     /// Estimated length of all messages in tokens.
     pub context_tokens: u64,
+    /// What kinds of data they hold, all texts read to their ends.
+    pub kinds: DataKinds,
 }
 
 /// How many user messages before the last one are kept: what was being done stands in one of them, or is
@@ -105,10 +140,12 @@ pub fn digest(mut messages: Vec<Message>, prompt: Option<String>) -> Digest {
             estimate_tokens(&message.text) + FRAME_TOKENS + message.images.saturating_mul(IMAGE_TOKENS);
         seen.context_tokens = seen.context_tokens.saturating_add(tokens);
         seen.images = seen.images.saturating_add(message.images);
+        seen.kinds = seen.kinds.and(message.kinds());
     }
     if let Some(text) = prompt {
+        seen.kinds = seen.kinds.and(DataKinds::of_text(&text));
         seen.context_tokens = seen.context_tokens.saturating_add(estimate_tokens(&text));
-        messages.push(Message { role: Role::User, text, images: 0 });
+        messages.push(Message { role: Role::User, text, images: 0, more: DataKinds::NONE });
     }
     if let Some(system) = messages.iter().find(|message| message.role == Role::System) {
         let head = system.text.floor_char_boundary(FRAME_BYTES);
@@ -155,7 +192,9 @@ pub fn estimate_tokens(text: &str) -> u64 {
 
 #[cfg(test)]
 mod tests {
-    use super::{Digest, EARLIER, Message, Role, digest, estimate_tokens};
+    use super::{Digest, EARLIER, Message, Request, Role, digest, estimate_tokens};
+    use crate::kinds::{DataKind, DataKinds};
+    use crate::task::TaskClass;
 
     #[test]
     fn estimates_grow_with_the_text() {
@@ -166,7 +205,7 @@ mod tests {
     }
 
     fn message(role: Role, text: &str, images: u64) -> Message {
-        Message { role, text: text.to_owned(), images }
+        Message { role, text: text.to_owned(), images, more: DataKinds::NONE }
     }
 
     #[test]
@@ -189,6 +228,31 @@ mod tests {
         );
         assert_eq!(seen.conversation.earlier, ["look"]);
         assert_eq!(digest(vec![], None), Digest::default());
+    }
+
+    #[test]
+    fn kinds_are_those_of_all_messages_and_of_the_class() {
+        let kinds = |messages, prompt: Option<&str>| digest(messages, prompt.map(str::to_owned)).kinds;
+        let of = |kinds: &[DataKind]| kinds.iter().copied().collect::<DataKinds>();
+        let talk = || message(Role::User, "tell me more", 0);
+        assert_eq!(kinds(vec![talk()], Some("why?")), of(&[DataKind::Text]));
+        for (role, text, images, kind) in [
+            (Role::System, "answer like this:\n```\nx\n```", 0, DataKind::Code),
+            (Role::Assistant, "int main() {", 0, DataKind::Code),
+            (Role::User, "look", 1, DataKind::Images),
+            (Role::Other, "5", 0, DataKind::ToolResults),
+        ] {
+            let found = kinds(vec![message(role, text, images), talk()], None);
+            assert_eq!(found, of(&[DataKind::Text, kind]), "{text}");
+        }
+        let file = Message { more: of(&[DataKind::Files]), ..talk() };
+        assert_eq!(kinds(vec![file], Some("```")), of(&[DataKind::Text, DataKind::Code, DataKind::Files]));
+
+        let request =
+            Request { prompt: "hi", has_images: true, kinds: Some(DataKinds::NONE), ..Request::default() };
+        assert_eq!(request.sending(TaskClass::General).kinds, of(&[DataKind::Text, DataKind::Images]));
+        let code = Request { prompt: "hi", ..Request::default() }.sending(TaskClass::CodeGeneration);
+        assert_eq!(code.kinds, of(&[DataKind::Text, DataKind::Code]));
     }
 
     #[test]

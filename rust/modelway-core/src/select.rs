@@ -9,11 +9,13 @@ use std::borrow::Cow;
 use std::sync::Arc;
 
 use crate::classify::{Basis, Reading, complexity_of_length, context, is_background};
+use crate::egress::{Gate, Sending, WallMillis};
 use crate::ewma::Millis;
 use crate::fallback::Target;
+use crate::kinds::DataKinds;
 use crate::live::{Burden, Live, TieBreak};
 use crate::model_set::{ModelIndex, ModelSet};
-use crate::profile::{Locality, ModelCapability, ModelProfile};
+use crate::profile::{ModelCapability, ModelProfile};
 use crate::reason::{Rejection, SelectionReason};
 use crate::request::{Request, estimate_tokens};
 use crate::table::{Rank, RoutingTable};
@@ -43,8 +45,19 @@ pub enum SelectError {
         /// The longest context among the models that were left.
         longest: u32,
     },
+    /// Only these could serve, and nobody has consented to what the request would send to them; the most wanted first.
+    ConsentRequired(Vec<ModelIndex>, DataKinds),
     /// Nothing is left; every model with why.
     NoneLeft(Vec<(ModelIndex, Rejection)>),
+}
+
+/// The gate, and when it is passed. Needed only where models are elsewhere.
+#[derive(Clone, Debug)]
+pub struct Checkpoint {
+    /// The gate in force.
+    pub gate: Arc<Gate>,
+    /// The moment.
+    pub now: WallMillis,
 }
 
 /// The decision. Keeps the table it was made from, so that names are read lazily and stay right.
@@ -58,6 +71,8 @@ pub struct Decision {
     reading: Option<Reading>,
     needs: Needs,
     live: Option<Arc<Live>>,
+    /// By what models elsewhere are judged; `None`: nothing goes there.
+    outgoing: Option<(Checkpoint, Sending)>,
     tie_break: Option<TieBreak>,
 }
 
@@ -66,8 +81,10 @@ pub struct Decision {
 /// Order of candidates: the caller's model; then for the class the configured default, its chain,
 /// models with the class in `strengths` (the best of them stands for a default that is not configured), the others, those with it in `weaknesses`.
 /// Among models of the same rank those go first that have not failed lately, then those whose first token is expected
-/// in time for the task, then those that begin sooner. Where the configuration prefers warm models and the caller named
-/// none, one that is in memory passes those that would have to be loaded, but for one with the class in `weaknesses`.
+/// in time for the task, then those that begin sooner; models of others stand behind all these. Where the caller, else
+/// the configuration, prefers warm models and the caller named none, one that is in memory passes those that would have
+/// to be loaded, but for one with the class in `weaknesses` or of others, and one that has failed lately where the other
+/// has not.
 ///
 /// # Errors
 /// [`SelectError`], when no model can serve.
@@ -75,6 +92,7 @@ pub fn select(
     table: &Arc<RoutingTable>,
     request: &Request<'_>,
     live: Option<Arc<Live>>,
+    checkpoint: Option<Checkpoint>,
 ) -> Result<Decision, SelectError> {
     if table.models().is_empty() {
         return Err(SelectError::NoModels);
@@ -87,21 +105,7 @@ pub fn select(
                 .ok_or_else(|| SelectError::UnknownModel(table.nearest(name).map(str::to_owned)))?,
         ),
     };
-    let (task, base_reason, reading) = match request.task {
-        Some(TaskClass::Embedding) => return Err(SelectError::Embedding),
-        Some(task) => (task, SelectionReason::ExplicitTask, None),
-        None if request.has_tools => (TaskClass::ToolUse, SelectionReason::Structure, None),
-        None if request.may_be_of_a_client() && is_background(request.system(), request.prompt) => {
-            (TaskClass::QuickResponse, SelectionReason::Structure, None)
-        }
-        None => {
-            let reading = match request.conversation {
-                Some(conversation) => context::read(table.classifier(), request.prompt, conversation),
-                None => table.classifier().read(request.prompt),
-            };
-            (reading.task, reason_of(&reading), Some(reading))
-        }
-    };
+    let (task, base_reason, reading) = class_of(table, request)?;
     let needs = Needs {
         tools: request.has_tools,
         vision: request.has_images,
@@ -116,6 +120,7 @@ pub fn select(
         reading,
         needs,
         live,
+        outgoing: checkpoint.map(|checkpoint| (checkpoint, request.sending(task))),
         tie_break: None,
     };
     let mut first_rejected = None;
@@ -127,16 +132,45 @@ pub fn select(
         }
     });
     let Some(chosen) = found else { return Err(decision.why_none()) };
+    if let Some(named) = explicit.filter(|named| decision.rejection(*named) == Some(Rejection::Consent)) {
+        return Err(decision.consent_required(vec![named]));
+    }
     (decision.chosen, decision.tie_break) = decision.best_of_equals(chosen);
     decision.reason = match first_rejected {
         Some(rejection) => rejection.as_reason(),
         None if explicit.is_some() => SelectionReason::ExplicitModel,
         None => base_reason,
     };
-    if let Some(warm) = decision.warm_instead() {
+    let prefers_warm = request.prefer_warm.unwrap_or_else(|| table.prefers_warm());
+    if prefers_warm && let Some(warm) = decision.warm_instead() {
         (decision.chosen, decision.tie_break, decision.reason) = (warm, None, SelectionReason::Warm);
     }
     Ok(decision)
+}
+
+/// The class of a request, why, and what was read for it.
+///
+/// # Errors
+/// [`SelectError::Embedding`].
+pub fn class_of(
+    table: &RoutingTable,
+    request: &Request<'_>,
+) -> Result<(TaskClass, SelectionReason, Option<Reading>), SelectError> {
+    match request.task {
+        Some(TaskClass::Embedding) => Err(SelectError::Embedding),
+        Some(task) => Ok((task, SelectionReason::ExplicitTask, None)),
+        None if request.has_tools => Ok((TaskClass::ToolUse, SelectionReason::Structure, None)),
+        None if request.may_be_of_a_client() && is_background(request.system(), request.prompt) => {
+            Ok((TaskClass::QuickResponse, SelectionReason::Structure, None))
+        }
+        None => {
+            let reading = match request.conversation {
+                Some(conversation) => context::read(table.classifier(), request.prompt, conversation),
+                None => table.classifier().read(request.prompt),
+            };
+            Ok((reading.task, reason_of(&reading), Some(reading)))
+        }
+    }
 }
 
 const fn reason_of(reading: &Reading) -> SelectionReason {
@@ -220,8 +254,10 @@ impl Decision {
         let mut seen = ModelSet::none(self.table.models().len());
         let mut rejected = Vec::new();
         // Only where a warm model serves instead, models were passed over that could have served.
-        let mut has_come = self.reason != SelectionReason::Warm;
-        self.first_candidate(|model| {
+        let is_warm = self.reason == SelectionReason::Warm;
+        let mut has_come = !is_warm;
+        let order = if is_warm { self.live_order() } else { self.table.order(self.task).into() };
+        self.first_of(&order, |model| {
             let is_passed = !has_come && model != self.chosen && self.is_cold(model);
             has_come |= model == self.chosen;
             let why = self.rejection(model).or_else(|| is_passed.then_some(Rejection::Cold));
@@ -236,11 +272,60 @@ impl Decision {
         rejected
     }
 
-    /// What decided between the chosen model and those of the same rank; `None`: none of them is burdened more
-    /// than it, or it came first anyhow.
+    /// The models that lack nothing but consent to what the request would send there.
     #[must_use]
-    pub const fn tie_break(&self) -> Option<TieBreak> {
+    pub fn needs_consent(&self) -> Vec<ModelIndex> {
+        let lacks_consent = |(model, why)| (why == Rejection::Consent).then_some(model);
+        self.rejected().into_iter().filter_map(lacks_consent).collect()
+    }
+
+    /// The kinds of data that models elsewhere were judged by; none where there are no such models.
+    #[must_use]
+    pub fn kinds(&self) -> DataKinds {
+        self.outgoing.as_ref().map_or(DataKinds::NONE, |(_, sending)| sending.kinds)
+    }
+
+    /// What decided between the chosen model and those of the same rank; `None`: none of them is burdened more
+    /// than it or has a less free licence, or it came first anyhow.
+    #[must_use]
+    pub fn tie_break(&self) -> Option<TieBreak> {
+        let is_open = || self.reason != SelectionReason::Warm && !self.is_callers(self.chosen);
         self.tie_break
+            .or_else(|| (is_open() && self.is_chosen_for_its_license()).then_some(TieBreak::License))
+    }
+
+    /// Whether of the models that are equal to the chosen one but for their merits another would serve, if licences
+    /// counted nothing.
+    fn is_chosen_for_its_license(&self) -> bool {
+        let key_of = |model| self.order_of_equals(model);
+        let equals = self.equals_of(self.chosen).filter(|model| key_of(*model) == key_of(self.chosen));
+        let merits = |index: ModelIndex| {
+            let model = self.table.model(index);
+            (model.cost_tier, model.avg_ttft_ms.unwrap_or(u64::MAX), index)
+        };
+        let tier = |index| self.table.model(index).license_tier;
+        let otherwise = equals.min_by_key(|model| merits(*model));
+        otherwise.is_some_and(|other| tier(self.chosen) < tier(other))
+    }
+
+    /// Whether the caller's word leads to `model`.
+    fn is_callers(&self, model: ModelIndex) -> bool {
+        self.explicit
+            .is_some_and(|named| named == model || self.table.chain_of(Target::Model(named)).contains(&model))
+    }
+
+    /// The models of the same rank that could serve, `model` among them.
+    fn equals_of(&self, model: ModelIndex) -> impl Iterator<Item = ModelIndex> {
+        let order = self.table.order(self.task);
+        let rank = order.iter().find(|(index, _)| *index == model).map(|(_, rank)| *rank);
+        let equals = order.iter().filter(move |(_, other)| Some(*other) == rank).map(|(model, _)| *model);
+        equals.filter(|model| self.rejection(*model).is_none())
+    }
+
+    /// What orders models of the same rank before their merits do: a request leaves the user's own machines only where
+    /// none of them can serve it as well, however long that takes.
+    fn order_of_equals(&self, model: ModelIndex) -> (bool, Burden) {
+        (self.table.is_external(model), self.burden(model))
     }
 
     /// Of the models that are equal to `first` so far the one with the least burden, and why it is not `first`.
@@ -248,26 +333,23 @@ impl Decision {
         if self.burden(first) == Burden::default() {
             return (first, None);
         }
-        let is_callers =
-            |explicit| explicit == first || self.table.chain_of(Target::Model(explicit)).contains(&first);
-        if self.explicit.is_some_and(is_callers) {
+        if self.is_callers(first) {
             return (first, None);
         }
-        let order = self.table.order(self.task);
-        let rank_of = |model| order.iter().find(|(index, _)| *index == model).map(|(_, rank)| *rank);
-        let rank = rank_of(first);
-        let equals = order.iter().filter(|(_, other)| Some(*other) == rank).map(|(model, _)| *model);
-        let open = equals.filter(|model| self.rejection(*model).is_none());
-        let best = open.min_by_key(|model| self.burden(*model)).unwrap_or(first);
+        let best = self.equals_of(first).min_by_key(|model| self.order_of_equals(*model)).unwrap_or(first);
         (best, self.burden(best).less_for(self.burden(first)))
     }
 
-    /// The first model in memory, where that is preferred and the chosen one would have to be loaded.
+    /// The first model in memory, where the chosen one would have to be loaded.
     fn warm_instead(&self) -> Option<ModelIndex> {
-        if !self.table.prefers_warm() || self.explicit.is_some() || !self.is_cold(self.chosen) {
+        if self.explicit.is_some() || !self.is_cold(self.chosen) {
             return None;
         }
-        let fitting = |(_, rank): &&(ModelIndex, Rank)| *rank != Rank::Weak;
+        let is_ailing = |model| self.burden(model).is_ailing;
+        let fitting = |(model, rank): &&(ModelIndex, Rank)| {
+            let is_fit = *rank != Rank::Weak && !self.table.is_external(*model);
+            is_fit && is_ailing(*model) <= is_ailing(self.chosen)
+        };
         let order = self.live_order();
         let candidates = order.iter().filter(fitting).map(|(model, _)| *model);
         candidates.into_iter().find(|model| !self.is_cold(*model) && self.rejection(*model).is_none())
@@ -289,7 +371,7 @@ impl Decision {
         }
         let mut order = order.to_vec();
         // A stable sort: what is burdened alike stays in the order of the table.
-        order.sort_by_key(|(model, rank)| (*rank, self.burden(*model)));
+        order.sort_by_key(|(model, rank)| (*rank, self.order_of_equals(*model)));
         Cow::Owned(order)
     }
 
@@ -313,13 +395,26 @@ impl Decision {
         order.iter().map(|(model, _)| *model).find(|model| accept(*model))
     }
 
-    /// Why a model can't be chosen: what no time and no shortening changes comes first.
+    /// Whether the request may go to a model.
+    fn judge(&self, model: &ModelProfile) -> Result<(), Rejection> {
+        if model.site.is_here() {
+            return Ok(());
+        }
+        let Some((Checkpoint { gate, now }, sending)) = &self.outgoing else {
+            return Err(Rejection::External);
+        };
+        gate.judge(&model.site, &model.model_id, *sending, *now).map(|_| ())
+    }
+
+    /// Why a model can't be chosen: what no time and no shortening changes comes first, and consent last, so that
+    /// nobody is asked for it in vain.
     fn rejection(&self, index: ModelIndex) -> Option<Rejection> {
         let model = self.table.model(index);
-        if model.location == Locality::External {
-            Some(Rejection::External)
-        } else if model.location == Locality::Lan {
-            Some(Rejection::Lan)
+        let judged = self.judge(model).err();
+        if self.table.is_forbidden(index) {
+            Some(Rejection::License)
+        } else if judged.is_some_and(|why| why != Rejection::Consent) {
+            judged
         } else if self.needs.tools && !model.supports_tools {
             Some(Rejection::Tools)
         } else if self.needs.vision && !model.capabilities.contains(ModelCapability::VisionInput) {
@@ -329,15 +424,26 @@ impl Decision {
         } else if self.live.as_ref().is_some_and(|live| !live.is_available(index)) {
             Some(Rejection::Unavailable)
         } else {
-            None
+            judged
         }
+    }
+
+    fn consent_required(&self, models: Vec<ModelIndex>) -> SelectError {
+        SelectError::ConsentRequired(models, self.kinds())
     }
 
     fn why_none(&self) -> SelectError {
         let rejected = self.rejected();
+        let needs_consent = self.needs_consent();
+        if !needs_consent.is_empty() {
+            return self.consent_required(needs_consent);
+        }
+        let is_too_short = |(model, why): &&(ModelIndex, Rejection)| {
+            *why == Rejection::ContextLength && self.judge(self.table.model(*model)).is_ok()
+        };
         let longest = rejected
             .iter()
-            .filter(|(_, why)| *why == Rejection::ContextLength)
+            .filter(is_too_short)
             .filter_map(|(model, _)| self.table.model(*model).max_context)
             .max();
         // Where a model was only too busy or broken, waiting helps and shortening does not.

@@ -10,7 +10,7 @@ use crate::classify::{Classify, Keywords, OwnWords, SHIPPED, TrainedClassifier, 
 use crate::ewma::Millis;
 use crate::fallback::{self, Target, Written};
 use crate::first_token::Budgets;
-use crate::model_set::ModelIndex;
+use crate::model_set::{ModelIndex, ModelSet};
 use crate::named::nearest;
 use crate::profile::{CostTier, LicenseTier, Locality, ModelProfile};
 use crate::task::TaskClass;
@@ -36,6 +36,8 @@ pub struct Settings {
     pub budgets: Budgets,
     /// Whether a model that is in memory passes one that would have to be loaded first.
     pub prefer_warm: bool,
+    /// Licences, and tiers of them, whose models serve nothing.
+    pub forbidden_licenses: Vec<String>,
 }
 
 /// One thing that keeps a table from being built.
@@ -47,8 +49,8 @@ pub struct BuildError {
     pub message: String,
 }
 
-/// How a model ranks among a class's candidates; smaller is better. Equal ranks are ordered by
-/// licence, cost and latency.
+/// How a model ranks among a class's candidates; smaller is better. Of equal ranks those of others come last;
+/// then licence, cost and latency decide.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Rank {
     /// The first choice.
@@ -77,6 +79,9 @@ pub struct RoutingTable {
     order: [Vec<(ModelIndex, Rank)>; TaskClass::COUNT],
     budgets: Budgets,
     prefers_warm: bool,
+    /// Models whose licence is forbidden.
+    forbidden: ModelSet,
+    has_models_elsewhere: bool,
     classifier: Arc<dyn Classify>,
 }
 
@@ -94,7 +99,8 @@ impl RoutingTable {
     pub fn build(settings: Settings) -> Result<Self, Vec<BuildError>> {
         let mut builder = Builder { errors: Vec::new(), names: FxHashMap::default() };
         builder.index_names(&settings.models);
-        let first = builder.resolve_first_choices(&settings);
+        let forbidden = forbidden(&settings);
+        let first = builder.resolve_first_choices(&settings, &forbidden);
         let written = builder.resolve_fallbacks(&settings, &first);
         let weights = builder.read_weights(&settings);
         let Some(weights) = weights.filter(|_| builder.errors.is_empty()) else {
@@ -111,6 +117,8 @@ impl RoutingTable {
             order: Default::default(),
             budgets: settings.budgets,
             prefers_warm: settings.prefer_warm,
+            forbidden,
+            has_models_elsewhere: models.iter().any(|model| !model.site.is_here()),
             classifier: Arc::new(OwnWords(TrainedClassifier::new(weights, &settings.keywords))),
             models,
         };
@@ -139,7 +147,9 @@ impl RoutingTable {
         let mut order: Vec<_> =
             indexed(&self.models).map(|(index, model)| (index, rank_of(index, model))).collect();
         // A stable sort: what is equal in everything stays in the order of the configuration.
-        order.sort_by_key(|(index, rank)| (*rank, first != Some(*index), merit(self.model(*index))));
+        order.sort_by_key(|(index, rank)| {
+            (*rank, self.is_external(*index), first != Some(*index), merit(self.model(*index)))
+        });
         order
     }
 
@@ -207,6 +217,24 @@ impl RoutingTable {
         self.prefers_warm
     }
 
+    /// Whether the model serves nothing for its licence.
+    #[must_use]
+    pub fn is_forbidden(&self, index: ModelIndex) -> bool {
+        self.forbidden.contains(index)
+    }
+
+    /// Whether the model runs with somebody else: it stands behind those of the same rank that do not.
+    #[must_use]
+    pub fn is_external(&self, index: ModelIndex) -> bool {
+        self.model(index).site.location == Locality::External
+    }
+
+    /// Whether any model is not on this device.
+    #[must_use]
+    pub const fn has_models_elsewhere(&self) -> bool {
+        self.has_models_elsewhere
+    }
+
     /// How soon a first token is wanted.
     #[must_use]
     pub const fn budgets(&self) -> &Budgets {
@@ -229,6 +257,21 @@ impl RoutingTable {
 /// What orders models that nothing else tells apart, best first: licence, cost, latency.
 fn merit(model: &ModelProfile) -> (LicenseTier, CostTier, u64) {
     (model.license_tier, model.cost_tier, model.avg_ttft_ms.unwrap_or(u64::MAX))
+}
+
+/// The models whose licence, or its tier, is named as forbidden.
+fn forbidden(settings: &Settings) -> ModelSet {
+    let mut set = ModelSet::none(settings.models.len());
+    let is_meant = |model: &ModelProfile, name: &str| match LicenseTier::parse(name) {
+        Some(tier) => tier == model.license_tier,
+        None => model.license.as_ref().is_some_and(|own| own.eq_ignore_ascii_case(name)),
+    };
+    for (index, model) in indexed(&settings.models) {
+        if settings.forbidden_licenses.iter().any(|name| is_meant(model, name)) {
+            set.insert(index);
+        }
+    }
+    set
 }
 
 fn indexed(models: &[ModelProfile]) -> impl Iterator<Item = (ModelIndex, &ModelProfile)> {
@@ -305,12 +348,16 @@ impl Builder {
         found
     }
 
-    fn resolve_first_choices(&mut self, settings: &Settings) -> [Option<ModelIndex>; TaskClass::COUNT] {
+    fn resolve_first_choices(
+        &mut self,
+        settings: &Settings,
+        forbidden: &ModelSet,
+    ) -> [Option<ModelIndex>; TaskClass::COUNT] {
         let mut first = std::array::from_fn(|task| {
             indexed(&settings.models)
                 .filter(|(_, model)| model.strengths.contains(TaskClass::ALL[task]))
-                .filter(|(_, model)| model.location == Locality::Device)
-                .min_by_key(|(_, model)| merit(model))
+                .filter(|(_, model)| model.site.is_here())
+                .min_by_key(|(index, model)| (forbidden.contains(*index), merit(model)))
                 .map(|(index, _)| index)
         });
         for (task, name) in &settings.defaults {

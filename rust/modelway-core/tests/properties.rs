@@ -13,8 +13,8 @@ use modelway_core::model_set::ModelSet;
 use modelway_core::request::{Conversation, Message, Role, digest, estimate_tokens};
 use modelway_core::select::select;
 use modelway_core::{
-    Budgets, Classify, Live, Locality, ModelCapability, ModelProfile, Outlook, Request, RoutingTable,
-    Settings, TaskClass, TrainedClassifier,
+    Budgets, Classify, DataKinds, Live, Locality, ModelCapability, ModelProfile, Outlook, Request,
+    RoutingTable, Settings, Site, TaskClass, TrainedClassifier,
 };
 use proptest::prelude::*;
 use support::{cases, classifier, keywords, plain};
@@ -103,27 +103,38 @@ fn conversation() -> impl Strategy<Value = Vec<Message>> {
         proptest::sample::select(vec!["why?", "thanks", "again", "new topic", "and the second one?"])
             .prop_map(str::to_owned),
     ];
-    proptest::collection::vec((role, words), 0..8)
-        .prop_map(|turns| turns.into_iter().map(|(role, text)| Message { role, text, images: 0 }).collect())
+    proptest::collection::vec((role, words), 0..8).prop_map(|turns| {
+        turns
+            .into_iter()
+            .map(|(role, text)| Message { role, text, images: 0, more: DataKinds::NONE })
+            .collect()
+    })
 }
+
+/// Where models are that have a destination.
+const DESTINATIONS: [&str; 2] = ["api.example.com", "10.0.0.5:8000"];
 
 /// Models m0, m1, ... with random places and merits.
 fn models() -> impl Strategy<Value = Vec<ModelProfile>> {
     let tasks = || proptest::sample::subsequence(TaskClass::ALL, 0..3);
-    let place = prop_oneof![
-        4 => Just(Locality::Device),
-        1 => Just(Locality::Lan),
-        1 => Just(Locality::External),
+    let site = prop_oneof![
+        4 => Just(Site::HERE),
+        2 => (prop_oneof![Just(Locality::Lan), Just(Locality::External)], 0_usize..3, any::<bool>()).prop_map(
+            |(location, host, is_own_network)| {
+                let destination = DESTINATIONS.get(host).map(|host| (*host).to_owned());
+                Site { location, destination, is_own_network }
+            }
+        ),
     ];
-    let model = (tasks(), tasks(), place, any::<bool>(), any::<bool>(), proptest::option::of(1_u32..200));
+    let model = (tasks(), tasks(), site, any::<bool>(), any::<bool>(), proptest::option::of(1_u32..200));
     proptest::collection::vec(model, 1..8).prop_map(|merits| {
-        let profile = |(index, (strong, weak, location, supports_tools, sees, max_context))| {
+        let profile = |(index, (strong, weak, site, supports_tools, sees, max_context))| {
             let sight = if sees { Some(ModelCapability::VisionInput) } else { None };
             ModelProfile {
                 strengths: FromIterator::from_iter::<Vec<TaskClass>>(strong),
                 weaknesses: FromIterator::from_iter::<Vec<TaskClass>>(weak),
                 capabilities: sight.into_iter().collect(),
-                location,
+                site,
                 supports_tools,
                 max_context,
                 ..plain(&format!("m{index}"))
@@ -254,18 +265,19 @@ proptest! {
         };
         let live = Live::of((0..count).map(outlook), table.budgets());
         let request = Request {
-            prompt: "write a function", conversation: None, task, model: name.as_deref(), has_tools, has_images, context_tokens,
+            prompt: "write a function", task, model: name.as_deref(), has_tools, has_images, context_tokens,
+            ..Request::default()
         };
         let may_serve = |index: usize| {
             let model = &table.models()[index];
-            model.location == Locality::Device
+            model.site.location == Locality::Device
                 && (!has_tools || model.supports_tools)
                 && (!has_images || model.capabilities.contains(ModelCapability::VisionInput))
                 && model.max_context.is_none_or(|most| u64::from(most) >= context_tokens.unwrap_or(4))
                 && !down.contains(&(index as u16))
         };
         let able: HashSet<usize> = (0..count).filter(|index| may_serve(*index)).collect();
-        match select(&table, &request, live) {
+        match select(&table, &request, live, None) {
             Err(_) => prop_assert!(able.is_empty()),
             Ok(decision) => {
                 let chosen = table.find(&decision.model().model_id).unwrap();
@@ -334,7 +346,7 @@ proptest! {
         let request = Request {
             prompt: &seen.prompt, conversation: Some(&seen.conversation), ..Request::default()
         };
-        if let Ok(decision) = select(&table, &request, None)
+        if let Ok(decision) = select(&table, &request, None, None)
             && let Some(reading) = decision.reading()
         {
             prop_assert_eq!(decision.task(), reading.task);
@@ -348,7 +360,7 @@ proptest! {
         let alone = Request { prompt: &text, ..Request::default() };
         let empty = Conversation::default();
         let first = Request { conversation: Some(&empty), ..alone };
-        if let (Ok(alone), Ok(first)) = (select(&table, &alone, None), select(&table, &first, None)) {
+        if let (Ok(alone), Ok(first)) = (select(&table, &alone, None, None), select(&table, &first, None, None)) {
             prop_assert_eq!(alone.reading(), first.reading());
             // None of these texts is framed: what is read is the text as it stands.
             prop_assert_eq!(alone.reading().copied(), Some(CLASSIFIER.read(&text)));

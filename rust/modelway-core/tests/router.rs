@@ -23,7 +23,7 @@ fn break_down(router: &Router, name: &str) {
 #[test]
 fn a_decision_keeps_the_table_it_was_made_from() {
     let router = router(&json!({"models": ["a", "b"], "defaults": {"general": "a"}}));
-    let decision = router.select(&Request::default(), || 0).unwrap();
+    let decision = router.select(&Request::default(), || 0, || 0).unwrap();
     router.replace(settings(&json!({"models": ["z"]})), Rules::default(), 0).unwrap();
     assert_eq!(decision.model().model_id, "a");
     assert_eq!(ids(decision.table(), decision.chain()), ["b"]);
@@ -47,11 +47,11 @@ fn health_stays_with_the_id_and_is_found_by_every_name_in_force() {
 #[test]
 fn the_clock_is_read_only_where_a_model_is_troubled() {
     let router = router(&json!({"models": ["a", "b"]}));
-    router.select(&Request::default(), || panic!("all are well")).unwrap();
+    router.select(&Request::default(), || panic!("all are well"), || 0).unwrap();
     break_down(&router, "a");
-    let decision = router.select(&Request::default(), || 0).unwrap();
+    let decision = router.select(&Request::default(), || 0, || 0).unwrap();
     assert_eq!((decision.model().model_id.as_str(), decision.reason()), ("b", SelectionReason::Fallback));
-    let later = router.select(&Request::default(), || 2_500).unwrap();
+    let later = router.select(&Request::default(), || 2_500, || 0).unwrap();
     assert_eq!(later.model().model_id, "a");
 }
 

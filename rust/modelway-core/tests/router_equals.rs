@@ -29,7 +29,9 @@ fn fail(router: &Router, name: &str, kind: OutcomeKind, now: u64) {
 }
 
 fn code(router: &Router, now: u64) -> Decision {
-    router.select(&Request { task: Some(TaskClass::CodeGeneration), ..Request::default() }, || now).unwrap()
+    router
+        .select(&Request { task: Some(TaskClass::CodeGeneration), ..Request::default() }, || now, || 0)
+        .unwrap()
 }
 
 fn seen(decision: &Decision) -> (String, Vec<String>, Option<TieBreak>) {
@@ -56,9 +58,11 @@ fn who_failed_lately_goes_behind_equals_until_that_is_old() {
     assert_eq!(decision.rejected(), []);
     assert_eq!(seen(&code(&router, 30_000)), expected("a", &["b", "c", "d"], None));
     router
-        .select(&Request { task: Some(TaskClass::CodeGeneration), ..Request::default() }, || {
-            panic!("all are well again")
-        })
+        .select(
+            &Request { task: Some(TaskClass::CodeGeneration), ..Request::default() },
+            || panic!("all are well again"),
+            || 0,
+        )
         .unwrap();
 }
 
@@ -111,7 +115,7 @@ fn each_task_has_its_budget() {
     answer(&router, "a", 150.0, 0);
     let chosen = |task| {
         let request = Request { task: Some(task), ..Request::default() };
-        let decision = router.select(&request, || unreachable!("all are well and free")).unwrap();
+        let decision = router.select(&request, || unreachable!("all are well and free"), || 0).unwrap();
         (decision.model().model_id.clone(), decision.budget_ms())
     };
     assert_eq!(chosen(TaskClass::QuickResponse), ("b".to_owned(), 100));
@@ -168,7 +172,7 @@ fn what_was_written_is_no_tie() {
     let router = router(&json!({"models": models}));
     fail(&router, "a", OutcomeKind::Timeout, 0);
     let by_name = Request { model: Some("a"), task: Some(TaskClass::CodeGeneration), ..Request::default() };
-    assert_eq!(seen(&router.select(&by_name, || 0).unwrap()), expected("a", &["b"], None));
+    assert_eq!(seen(&router.select(&by_name, || 0, || 0).unwrap()), expected("a", &["b"], None));
 }
 
 #[test]
@@ -178,7 +182,7 @@ fn a_filter_counts_before_burdens() {
     fail(&router, "a", OutcomeKind::Timeout, 0);
     let long =
         Request { task: Some(TaskClass::CodeGeneration), context_tokens: Some(100), ..Request::default() };
-    let decision = router.select(&long, || 0).unwrap();
+    let decision = router.select(&long, || 0, || 0).unwrap();
     assert_eq!(seen(&decision), expected("c", &["a"], Some(TieBreak::Health)));
     assert_eq!(
         decision.reason(),

@@ -102,12 +102,12 @@ fn a_missing_model_is_passed_over_until_it_is_seen_again() {
     assert_eq!(see(&router, &with(&["b"], &["a"]), 30_000), []);
     let health = router.health(router.key("a").unwrap(), 89_999);
     assert_eq!((health.held, health.available), (Some(OutcomeKind::Missing), false));
-    let chosen = |now| router.select(&Request::default(), || now).unwrap().model().model_id.clone();
+    let chosen = |now| router.select(&Request::default(), || now, || 0).unwrap().model().model_id.clone();
     assert_eq!(chosen(89_999), "b");
     assert_eq!(see(&router, &reachable(false), 60_000), []);
     assert_eq!(see(&router, &with(&["a", "b"], &[]), 70_000), [of_a(Some(70_000))]);
     assert_eq!(chosen(70_000), "a");
-    router.select(&Request::default(), || unreachable!("all are well again")).unwrap();
+    router.select(&Request::default(), || unreachable!("all are well again"), || 0).unwrap();
 }
 
 #[test]

@@ -7,11 +7,11 @@ mod support;
 use modelway_core::classify::{READABLE, is_background, own_words};
 use modelway_core::request::{Message, Role, digest};
 use modelway_core::{
-    Classify, OutcomeKind, Reading, Request, RequestOutcome, Router, RoutingTable, Rules, SelectError,
-    TieBreak,
+    Classify, DataKinds, OutcomeKind, Reading, Request, RequestOutcome, Router, RoutingTable, Rules,
+    SelectError, TieBreak,
 };
 use serde_json::Value;
-use support::{all_hold, classifier, ids, plain, settings, strings, task};
+use support::{all_hold, classifier, consents, ids, plain, rules, settings, strings, task};
 
 fn expect<T: PartialEq + std::fmt::Debug>(what: &str, seen: &T, wanted: &T) -> Result<(), String> {
     if seen == wanted { Ok(()) } else { Err(format!("{what} is {seen:?}, not {wanted:?}")) }
@@ -46,7 +46,8 @@ fn selection() {
             expect("visible among the first two", &(above(&reading, second) <= 1), &true)?;
         }
         if let Some(reason) = row["reason"].as_str() {
-            let decision = router.select(&Request { prompt: text, ..Request::default() }, || 0).unwrap();
+            let decision =
+                router.select(&Request { prompt: text, ..Request::default() }, || 0, || 0).unwrap();
             expect("reason", &decision.reason().short(), &reason)?;
         }
         let (again, evidence) = classifier.explain(text);
@@ -87,10 +88,14 @@ fn chains() {
     });
 }
 
+/// A moment of 2027.
+const NOW: u64 = 1_800_000_000_000;
+
 #[test]
 fn decisions() {
     all_hold("decisions", |row| {
-        let router = Router::new(settings(row), Rules::default()).map_err(|errors| format!("{errors:?}"))?;
+        let router = Router::new(settings(row), rules(row)).map_err(|errors| format!("{errors:?}"))?;
+        router.set_consents(consents(row));
         for name in strings(&row["down"]) {
             let outcome = RequestOutcome::of(OutcomeKind::Timeout);
             for _ in 0..5 {
@@ -106,8 +111,11 @@ fn decisions() {
             has_tools: asked["tools"].as_bool().unwrap_or_default(),
             has_images: asked["images"].as_u64().is_some_and(|images| images > 0),
             context_tokens: asked["context_tokens"].as_u64(),
+            kinds: None,
+            is_kept_here: asked["allow_external"].as_bool() == Some(false),
+            prefer_warm: None,
         };
-        held(row, &router, router.select(&request, || 0))
+        held(row, &router, router.select(&request, || 0, || NOW))
     });
 }
 
@@ -123,6 +131,7 @@ fn held(
             expect("model", &decision.model().model_id.as_str(), &row["model"].as_str().unwrap())?;
             expect("reason", &decision.reason().short(), &row["reason"].as_str().unwrap())?;
             expect("chain", &ids(table, decision.chain()), &strings(&row["chain"]))?;
+            expect("needs consent", &ids(table, decision.needs_consent()), &strings(&row["needs_consent"]))?;
             let rejected = decision.rejected().into_iter().map(|(index, why)| (index, why.short()));
             expect("rejected", &named(table, rejected), &pairs(&row["rejected"]))
         }
@@ -132,9 +141,15 @@ fn held(
                 SelectError::UnknownModel(_) => ("unknown_model", Vec::new()),
                 SelectError::Embedding => ("embedding", Vec::new()),
                 SelectError::ContextTooLong { .. } => ("context_too_long", Vec::new()),
+                SelectError::ConsentRequired(..) => ("consent_required", Vec::new()),
                 SelectError::NoneLeft(rejected) => ("none_left", rejected.clone()),
             };
             expect("error", &kind, &wanted)?;
+            if let SelectError::ConsentRequired(models, kinds) = &error {
+                expect("models", &ids(&router.table(), models.clone()), &strings(&row["needs_consent"]))?;
+                let kinds: Vec<_> = kinds.iter().map(|kind| kind.short().to_owned()).collect();
+                expect("kinds", &kinds, &strings(&row["kinds"]))?;
+            }
             if let SelectError::ContextTooLong { needed, longest } = error {
                 expect("needed", &Some(needed), &row["needed"].as_u64())?;
                 expect("longest", &Some(u64::from(longest)), &row["longest"].as_u64())?;
@@ -203,11 +218,14 @@ fn m13_m14_conversations() {
     all_hold("conversations", |row| {
         let roles = [Role::User, Role::Assistant].into_iter().cycle();
         let turns = strings(&row["turns"]);
-        let messages = roles.zip(turns).map(|(role, text)| Message { role, text, images: 0 }).collect();
+        let messages = roles
+            .zip(turns)
+            .map(|(role, text)| Message { role, text, images: 0, more: DataKinds::NONE })
+            .collect();
         let seen = digest(messages, None);
         let request =
             Request { prompt: &seen.prompt, conversation: Some(&seen.conversation), ..Request::default() };
-        let decision = router.select(&request, || 0).unwrap();
+        let decision = router.select(&request, || 0, || 0).unwrap();
         expect("task", &decision.task().short(), &row["task"].as_str().unwrap())?;
         row["reason"].as_str().map_or(Ok(()), |reason| expect("reason", &decision.reason().short(), &reason))
     });

@@ -4,7 +4,7 @@ use modelway_core::{Decision, Evidence, Reading, TieBreak};
 use pyo3::prelude::*;
 use pyo3::types::{PyDict, PyTuple};
 
-use crate::names::{Locality, SelectionReason, TaskClass};
+use crate::names::{Locality, SelectionReason, TaskClass, kind_names};
 
 /// What the classifier read in a text.
 #[pyclass(frozen, module = "modelway._core")]
@@ -118,7 +118,7 @@ impl RoutingDecision {
 
     #[getter]
     fn location(&self) -> Locality {
-        self.core.model().location.into()
+        self.core.model().site.location.into()
     }
 
     #[getter]
@@ -150,6 +150,19 @@ impl RoutingDecision {
                 .map(|(index, why)| (table.model(*index).model_id.as_str(), why.short()))
                 .collect::<Vec<_>>(),
         )
+    }
+
+    #[getter]
+    fn kinds<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyTuple>> {
+        kind_names(py, self.core.kinds())
+    }
+
+    /// Pairs of a model and its destination.
+    #[getter]
+    fn needs_consent<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyTuple>> {
+        let models = self.core.needs_consent().into_iter().map(|index| self.core.table().model(index));
+        let pairs = models.map(|model| (model.model_id.as_str(), model.site.destination.as_deref()));
+        PyTuple::new(py, pairs.collect::<Vec<_>>())
     }
 
     #[getter]
@@ -190,11 +203,13 @@ impl RoutingDecision {
         dict.set_item("task", ours.core.task().short())?;
         dict.set_item("confidence", ours.confidence())?;
         dict.set_item("complexity", ours.complexity())?;
-        dict.set_item("location", ours.core.model().location.short())?;
+        dict.set_item("location", ours.core.model().site.location.short())?;
         dict.set_item("reason", ours.core.reason().short())?;
         dict.set_item("tie_break", ours.tie_break())?;
         dict.set_item("chain", ours.chain(py)?)?;
         dict.set_item("rejected", ours.rejected(py)?)?;
+        dict.set_item("kinds", ours.kinds(py)?)?;
+        dict.set_item("needs_consent", ours.needs_consent(py)?)?;
         dict.set_item("scores", ours.scores(py)?)?;
         dict.set_item("budget_ms", ours.budget_ms())?;
         dict.set_item("context_tokens", ours.context_tokens())?;

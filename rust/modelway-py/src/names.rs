@@ -7,6 +7,11 @@ use pyo3::exceptions::PyValueError;
 use pyo3::prelude::*;
 use pyo3::types::{PyString, PyTuple};
 
+/// The short names of kinds of data.
+pub(crate) fn kind_names(py: Python<'_>, kinds: modelway_core::DataKinds) -> PyResult<Bound<'_, PyTuple>> {
+    PyTuple::new(py, kinds.iter().map(modelway_core::DataKind::short).collect::<Vec<_>>())
+}
+
 macro_rules! python_enum {
     ($enum:ident, $what:literal, $doc:literal, $($variant:ident),+ $(,)?) => {
         #[doc = $doc]
@@ -165,3 +170,16 @@ python_enum!(
     Warm,
     Privacy,
 );
+
+/// What a configuration calls so.
+pub(crate) fn known<T>(parse: impl Fn(&str) -> Option<T>, name: &str) -> PyResult<T> {
+    parse(name).ok_or_else(|| PyValueError::new_err(format!("{name:?} is none of the core's names")))
+}
+
+/// What a configuration calls so, all of it.
+pub(crate) fn all_known<T, C: FromIterator<T>>(
+    parse: impl Fn(&str) -> Option<T>,
+    names: &[String],
+) -> PyResult<C> {
+    names.iter().map(|name| known(&parse, name)).collect()
+}

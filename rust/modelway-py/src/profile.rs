@@ -99,13 +99,23 @@ impl ModelProfile {
     }
 
     #[getter]
+    fn license(&self) -> Option<&str> {
+        self.core().license.as_deref()
+    }
+
+    #[getter]
+    fn destination(&self) -> Option<&str> {
+        self.core().site.destination.as_deref()
+    }
+
+    #[getter]
     fn latency_class(&self) -> Option<LatencyClass> {
         self.core().latency_class().map(LatencyClass::from)
     }
 
     #[getter]
     fn location(&self) -> Locality {
-        self.core().location.into()
+        self.core().site.location.into()
     }
 
     fn __repr__(&self) -> String {

@@ -1,12 +1,13 @@
 //! `RoutingRequest`: what a decision may look at, read once from Python.
 
 use modelway_core::request::{Conversation, Message, Request, Role, digest};
+use modelway_core::{DataKind, DataKinds};
 use pyo3::prelude::*;
-use pyo3::types::{PyDict, PyList, PyMapping, PyString};
+use pyo3::types::{PyDict, PyList, PyMapping, PyString, PyTuple};
 
 use crate::arguments::{amount, count, text};
 use crate::errors::invalid_request;
-use crate::names::TaskClass;
+use crate::names::{TaskClass, kind_names};
 
 /// What a decision may look at.
 #[pyclass(frozen, module = "modelway._core")]
@@ -18,9 +19,14 @@ pub(crate) struct RoutingRequest {
     tools: bool,
     images: u64,
     context_tokens: u64,
+    kinds: DataKinds,
+    allow_external: Option<bool>,
+    /// For whoever keeps what was said before; a decision does not depend on it.
+    conversation_id: Option<String>,
     /// For whoever has it admitted; a decision does not depend on it.
     user: Option<String>,
     deadline_ms: Option<f64>,
+    prefer_warm: Option<bool>,
 }
 
 impl RoutingRequest {
@@ -33,6 +39,10 @@ impl RoutingRequest {
             has_tools: self.tools,
             has_images: self.images > 0,
             context_tokens: Some(self.context_tokens),
+            kinds: Some(self.kinds),
+            // Consent is never given by a request: it may only forbid.
+            is_kept_here: self.allow_external == Some(false),
+            prefer_warm: self.prefer_warm,
         }
     }
 }
@@ -40,7 +50,7 @@ impl RoutingRequest {
 #[pymethods]
 impl RoutingRequest {
     #[new]
-    #[pyo3(signature = (prompt=None, messages=None, task=None, model=None, tools=false, images=None, context_tokens=None, user=None, deadline_ms=None))]
+    #[pyo3(signature = (prompt=None, messages=None, task=None, model=None, tools=false, images=None, context_tokens=None, user=None, conversation=None, allow_external=None, deadline_ms=None, prefer_warm=None))]
     #[expect(clippy::too_many_arguments, reason = "the public constructor: all optional, all named")]
     fn new(
         py: Python<'_>,
@@ -52,7 +62,10 @@ impl RoutingRequest {
         images: Option<&Bound<'_, PyAny>>,
         context_tokens: Option<&Bound<'_, PyAny>>,
         user: Option<&Bound<'_, PyString>>,
+        conversation: Option<&Bound<'_, PyString>>,
+        allow_external: Option<bool>,
         deadline_ms: Option<&Bound<'_, PyAny>>,
+        prefer_warm: Option<bool>,
     ) -> PyResult<Self> {
         let messages = messages.map(read_messages).transpose()?.unwrap_or_default();
         let seen = digest(messages, prompt.map(|prompt| text(prompt).into_owned()));
@@ -76,8 +89,12 @@ impl RoutingRequest {
                 Some(value) => count("context_tokens", value)?,
                 None => seen.context_tokens,
             },
+            kinds: seen.kinds,
+            allow_external,
+            conversation_id: conversation.map(|name| text(name).into_owned()),
             user: user.map(|name| text(name).into_owned()),
             deadline_ms: deadline_ms.map(|value| amount("deadline_ms", value)).transpose()?,
+            prefer_warm,
         })
     }
 
@@ -112,6 +129,21 @@ impl RoutingRequest {
     }
 
     #[getter]
+    fn kinds<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyTuple>> {
+        kind_names(py, self.core().data_kinds())
+    }
+
+    #[getter]
+    fn conversation(&self) -> Option<&str> {
+        self.conversation_id.as_deref()
+    }
+
+    #[getter]
+    const fn allow_external(&self) -> Option<bool> {
+        self.allow_external
+    }
+
+    #[getter]
     fn user(&self) -> Option<&str> {
         self.user.as_deref()
     }
@@ -119,6 +151,11 @@ impl RoutingRequest {
     #[getter]
     fn deadline_ms(&self) -> Option<f64> {
         self.deadline_ms
+    }
+
+    #[getter]
+    const fn prefer_warm(&self) -> Option<bool> {
+        self.prefer_warm
     }
 
     // The prompt stays out: a repr ends up in logs.
@@ -154,11 +191,16 @@ fn read_messages(messages: &Bound<'_, PyAny>) -> PyResult<Vec<Message>> {
             Some(role) => role.cast::<PyString>().map_or(Role::Other, |role| role_called(&text(role))),
             None => Role::Other,
         };
-        let content = match field("content")? {
-            Some(content) => read_content(&content, index)?,
-            None => (String::new(), 0),
-        };
-        read.push(Message { role, text: content.0, images: content.1 });
+        let mut message = Message { role, text: String::new(), images: 0, more: DataKinds::NONE };
+        if let Some(content) = field("content")? {
+            read_content(&content, index, &mut message)?;
+        }
+        // What tools are asked is what they work on.
+        let asks_tools =
+            |name| Ok::<_, PyErr>(field(name)?.is_some_and(|calls| calls.is_truthy().unwrap_or(true)));
+        let has_calls = asks_tools("tool_calls")? || asks_tools("function_call")?;
+        message.more = message.more.with(DataKind::ToolResults, has_calls);
+        read.push(message);
     }
     Ok(read)
 }
@@ -172,33 +214,38 @@ fn role_called(name: &str) -> Role {
     }
 }
 
-/// The text and the number of images of one message's content: a str, None, or a list of parts.
-fn read_content(content: &Bound<'_, PyAny>, index: usize) -> PyResult<(String, u64)> {
+/// Reads one message's content: a str, None, or a list of parts. A part that is neither text nor an image, whatever
+/// it is, counts as a file: it leaves with the others.
+fn read_content(content: &Bound<'_, PyAny>, index: usize, message: &mut Message) -> PyResult<()> {
     if content.is_none() {
-        return Ok((String::new(), 0));
+        return Ok(());
     }
     if let Ok(words) = content.cast::<PyString>() {
-        return Ok((text(words).into_owned(), 0));
+        message.text = text(words).into_owned();
+        return Ok(());
     }
     let Ok(parts) = content.cast::<PyList>() else {
-        let message = format!("messages[{index}].content must be a str, None, or a list of parts");
-        return Err(invalid_request(content.py(), &message));
+        let problem = format!("messages[{index}].content must be a str, None, or a list of parts");
+        return Err(invalid_request(content.py(), &problem));
     };
-    let mut words = String::new();
-    let mut images = 0;
     for part in parts {
-        let Ok(part) = part.cast::<PyMapping>() else { continue };
-        if let Ok(piece) = part.get_item("text")
-            && let Ok(piece) = piece.cast::<PyString>()
-        {
-            if !words.is_empty() {
-                words.push('\n');
+        let mut is_known = false;
+        if let Ok(part) = part.cast::<PyMapping>() {
+            if let Ok(piece) = part.get_item("text")
+                && let Ok(piece) = piece.cast::<PyString>()
+            {
+                if !message.text.is_empty() {
+                    message.text.push('\n');
+                }
+                message.text.push_str(&text(piece));
+                is_known = true;
             }
-            words.push_str(&text(piece));
+            if part.contains("image_url")? {
+                message.images += 1;
+                is_known = true;
+            }
         }
-        if part.contains("image_url")? {
-            images += 1;
-        }
+        message.more = message.more.with(DataKind::Files, !is_known);
     }
-    Ok((words, images))
+    Ok(())
 }

@@ -1,10 +1,10 @@
 //! `CoreRouter`: the router of the core, with the clock and the chance it does not have itself.
 
+use modelway_core::model_set::ModelIndex;
 use modelway_core::request::Request;
-use modelway_core::router::{Answer, Memory, Refused, Told};
+use modelway_core::router::{Answer, Memory, NoControl, Refused, Told};
 use modelway_core::{
-    Millis, ModelKey, NotNow, Rejection, Router, RoutingTable, SelectError, Setback, Sighting, TaskClass,
-    Terms,
+    Millis, ModelKey, Rejection, Router, RoutingTable, SelectError, Sighting, TaskClass, Terms,
 };
 use pyo3::exceptions::PyTypeError;
 use pyo3::gc::{PyTraverseError, PyVisit};
@@ -14,12 +14,14 @@ use pyo3::types::{PyDict, PyString, PyTuple};
 use crate::admission::{Admitted, Effects, ModelLoad, Queued, alerts, in_force, refusal, standing};
 use crate::arguments::{amount, count, millis_since, seconds, text, texts};
 use crate::batch::ClassificationBatch;
-use crate::clock::Clock;
+use crate::clock::{Clock, WallClock};
 use crate::decision::{Classification, RoutingDecision};
+use crate::egress::{self, EgressPass};
 use crate::errors::{attempt, config_error, raise};
 use crate::memory::Resident;
 use crate::outcome::{ModelHealth, RequestOutcome};
 use crate::profile::ModelProfile;
+use crate::refusals::{consent_required, no_backend, no_control, not_now_error, unknown};
 use crate::request::RoutingRequest;
 use crate::rules::UserHash;
 use crate::settings;
@@ -30,23 +32,38 @@ pub(crate) struct CoreRouter {
     router: Router,
     users: UserHash,
     clock: Clock,
+    wall: WallClock,
     /// What nearly every change causes.
     nothing: Py<Effects>,
 }
 
 impl CoreRouter {
     fn decide(&self, py: Python<'_>, request: &Request<'_>) -> PyResult<RoutingDecision> {
-        let decided = match &self.clock {
-            Clock::Machine(born) => self.router.select(request, || millis_since(*born)),
-            Clock::Given(..) => {
-                let now = self.clock.now(py)?;
-                self.router.select(request, || now)
-            }
+        let decided = if let (Clock::Machine(born), WallClock::Machine) = (&self.clock, &self.wall) {
+            self.router.select(request, || millis_since(*born), WallClock::of_machine)
+        } else {
+            let (now, wall_now) = (self.clock.now(py)?, self.wall.now(py)?);
+            self.router.select(request, || now, || wall_now)
         };
         match decided {
             Ok(core) => Ok(RoutingDecision { core }),
             Err(error) => Err(self.select_error(py, request, error)),
         }
+    }
+
+    /// What `act` makes of a str or a `RoutingRequest`, as the core reads it.
+    fn with_request<R>(
+        request: &Bound<'_, PyAny>,
+        act: impl FnOnce(&Request<'_>) -> PyResult<R>,
+    ) -> PyResult<R> {
+        if let Ok(prompt) = request.cast::<PyString>() {
+            return act(&Request { prompt: &text(prompt), ..Request::default() });
+        }
+        if let Ok(request) = request.cast::<RoutingRequest>() {
+            return act(&request.get().core());
+        }
+        let kind = request.get_type().name()?;
+        Err(PyTypeError::new_err(format!("a request is a str or a RoutingRequest, not {kind}")))
     }
 
     fn key(&self, py: Python<'_>, name: &str) -> PyResult<ModelKey> {
@@ -99,6 +116,10 @@ impl CoreRouter {
                 );
                 set.err().unwrap_or_else(|| raise(py, "ContextTooLong", &message, Some(&facts)))
             }
+            SelectError::ConsentRequired(models, kinds) => {
+                let table = self.router.table();
+                consent_required(py, &table, &models, kinds).unwrap_or_else(|error| error)
+            }
             SelectError::NoneLeft(rejected) => {
                 let table = self.router.table();
                 self.none_left(py, &table, &rejected).unwrap_or_else(|error| error)
@@ -110,7 +131,7 @@ impl CoreRouter {
         &self,
         py: Python<'_>,
         table: &RoutingTable,
-        rejected: &[(modelway_core::model_set::ModelIndex, Rejection)],
+        rejected: &[(ModelIndex, Rejection)],
     ) -> PyResult<PyErr> {
         let explain = py.import("modelway.explain")?;
         let sentence = explain.getattr("rejection_sentence")?;
@@ -131,79 +152,60 @@ impl CoreRouter {
     }
 }
 
-/// A model that must be left alone now.
-#[cold]
-fn not_now_error(py: Python<'_>, model: &str, not_now: NotNow, now: Millis) -> PyErr {
-    let make = || -> PyResult<PyErr> {
-        let why = match not_now.why {
-            Setback::Circuit => None,
-            Setback::Backend => Some("backend"),
-            Setback::Held(kind) => Some(kind.short()),
-        };
-        let sentence = py.import("modelway.explain")?.getattr("not_now_sentence")?;
-        let why: String = sentence.call1((why,))?.extract()?;
-        let next = seconds(not_now.until.saturating_sub(now));
-        let facts = PyDict::new(py);
-        facts.set_item("attempts", (attempt(py, model, &why, Some(next))?,))?;
-        Ok(raise(py, "NoModelAvailable", &format!("{model}: {why}"), Some(&facts)))
-    };
-    make().unwrap_or_else(|error| error)
-}
-
-/// Nothing here is called `name`.
-#[cold]
-fn unknown(py: Python<'_>, name: &str, nearest: Option<&str>) -> PyErr {
-    let shown: String = name.chars().take(80).collect();
-    let remedy = match nearest {
-        Some(near) => format!("did you mean {near:?}?"),
-        None => "`modelway models` lists what there is".to_owned(),
-    };
-    let facts = PyDict::new(py);
-    match facts.set_item("name", &shown) {
-        Ok(()) => raise(py, "UnknownModel", &format!("no model is called {shown:?}; {remedy}"), Some(&facts)),
-        Err(error) => error,
-    }
-}
-
-/// No backend was ever called `name`.
-#[cold]
-fn no_backend(py: Python<'_>, name: &str) -> PyErr {
-    let shown: String = name.chars().take(80).collect();
-    let message = format!("no backend is called {shown:?}; the names stand under [[backends]]");
-    let facts = PyDict::new(py);
-    match facts.set_item("name", &shown) {
-        Ok(()) => raise(py, "UnknownBackend", &message, Some(&facts)),
-        Err(error) => error,
-    }
-}
-
 #[pymethods]
 impl CoreRouter {
     #[new]
-    #[pyo3(signature = (settings, clock=None))]
-    fn new(settings: &Bound<'_, PyAny>, clock: Option<&Bound<'_, PyAny>>) -> PyResult<Self> {
+    #[pyo3(signature = (settings, clock=None, wall_clock=None))]
+    fn new(
+        settings: &Bound<'_, PyAny>,
+        clock: Option<&Bound<'_, PyAny>>,
+        wall_clock: Option<&Bound<'_, PyAny>>,
+    ) -> PyResult<Self> {
         let py = settings.py();
         let users = UserHash::new();
         let (settings, rules) = settings::read(settings, &users)?;
         let router = Router::new(settings, rules).map_err(|problems| config_error(py, &problems))?;
         let nothing = Py::new(py, Effects::new(None, 0))?;
-        Ok(Self { router, users, clock: Clock::new(clock)?, nothing })
+        Ok(Self { router, users, clock: Clock::new(clock)?, wall: WallClock::new(wall_clock), nothing })
     }
 
     fn __traverse__(&self, visit: PyVisit<'_>) -> Result<(), PyTraverseError> {
-        self.clock.visit(&visit)
+        self.clock.visit(&visit)?;
+        self.wall.visit(&visit)
     }
 
     fn select(&self, request: &Bound<'_, PyAny>) -> PyResult<RoutingDecision> {
-        let py = request.py();
-        if let Ok(prompt) = request.cast::<PyString>() {
-            return self.decide(py, &Request { prompt: &text(prompt), ..Request::default() });
+        Self::with_request(request, |core| self.decide(request.py(), core))
+    }
+
+    fn set_consents(&self, consents: &Bound<'_, PyAny>) -> PyResult<()> {
+        self.router.set_consents(egress::consents(consents)?);
+        Ok(())
+    }
+
+    fn clear(
+        &self,
+        model: &Bound<'_, PyString>,
+        request: &Bound<'_, PyAny>,
+        request_id: &Bound<'_, PyString>,
+    ) -> PyResult<Option<EgressPass>> {
+        let (py, model, request_id) = (request.py(), &*text(model), &*text(request_id));
+        Self::with_request(request, |core| {
+            let now = self.wall.now(py)?;
+            match self.router.clear(model, core, request_id, || now) {
+                Ok(pass) => Ok(pass.map(|pass| EgressPass::new(pass, self.wall.another(py)))),
+                Err(error) => Err(self.select_error(py, &Request { model: Some(model), ..*core }, error)),
+            }
+        })
+    }
+
+    fn clear_control(&self, py: Python<'_>, backend: &Bound<'_, PyString>) -> PyResult<Option<EgressPass>> {
+        let name = &*text(backend);
+        match self.router.clear_control(name) {
+            Ok(pass) => Ok(pass.map(|pass| EgressPass::new(pass, self.wall.another(py)))),
+            Err(NoControl::Unknown) => Err(no_backend(py, name)),
+            Err(NoControl::Refused(destination)) => Err(no_control(py, name, &destination)),
         }
-        if let Ok(request) = request.cast::<RoutingRequest>() {
-            return self.decide(py, &request.get().core());
-        }
-        let kind = request.get_type().name()?;
-        Err(PyTypeError::new_err(format!("select takes a str or a RoutingRequest, not {kind}")))
     }
 
     fn classify(&self, text: &Bound<'_, PyString>) -> Classification {
@@ -398,6 +400,10 @@ impl CoreRouter {
     fn residents(&self, py: Python<'_>, backend: &Bound<'_, PyString>) -> PyResult<Vec<Resident>> {
         let held = self.memory_of(py, &text(backend))?.held;
         Ok(held.into_iter().map(Resident::new).collect())
+    }
+
+    fn device(&self, py: Python<'_>, backend: &Bound<'_, PyString>) -> PyResult<String> {
+        Ok(self.memory_of(py, &text(backend))?.device)
     }
 
     fn memory(&self, py: Python<'_>, backend: &Bound<'_, PyString>) -> PyResult<(Option<u64>, u64)> {

@@ -1,12 +1,12 @@
 //! Settings as Python hands them over: plain dicts of plain values, one field each.
 
 use modelway_core::{
-    Budgets, CostTier, Keywords, LicenseTier, Locality, ModelCapability, ModelProfile, Rules, Settings,
+    Budgets, CostTier, Keywords, LicenseTier, Locality, ModelCapability, ModelProfile, Rules, Settings, Site,
     TaskClass,
 };
-use pyo3::exceptions::PyValueError;
 use pyo3::prelude::*;
 
+use crate::names::{all_known, known};
 use crate::rules::{RawRules, UserHash};
 
 #[derive(FromPyObject)]
@@ -26,7 +26,13 @@ struct RawModel {
     supports_tools: bool,
     cost_tier: String,
     license_tier: String,
+    #[pyo3(default)]
+    license: Option<String>,
     location: String,
+    #[pyo3(default)]
+    destination: Option<String>,
+    #[pyo3(default)]
+    is_own_network: bool,
 }
 
 #[derive(FromPyObject)]
@@ -51,14 +57,8 @@ struct RawSettings {
     budgets_ms: Option<RawBudgets>,
     #[pyo3(default)]
     prefer_warm: bool,
-}
-
-fn known<T>(parse: impl Fn(&str) -> Option<T>, name: &str) -> PyResult<T> {
-    parse(name).ok_or_else(|| PyValueError::new_err(format!("{name:?} is none of the core's names")))
-}
-
-fn all_known<T, C: FromIterator<T>>(parse: impl Fn(&str) -> Option<T>, names: &[String]) -> PyResult<C> {
-    names.iter().map(|name| known(&parse, name)).collect()
+    #[pyo3(default)]
+    forbid_licenses: Vec<String>,
 }
 
 impl RawModel {
@@ -78,7 +78,12 @@ impl RawModel {
             supports_tools: self.supports_tools,
             cost_tier: known(CostTier::parse, &self.cost_tier)?,
             license_tier: known(LicenseTier::parse, &self.license_tier)?,
-            location: known(Locality::parse, &self.location)?,
+            license: self.license,
+            site: Site {
+                location: known(Locality::parse, &self.location)?,
+                destination: self.destination,
+                is_own_network: self.is_own_network,
+            },
         })
     }
 }
@@ -115,6 +120,7 @@ pub(crate) fn read(raw: &Bound<'_, PyAny>, users: &UserHash) -> PyResult<(Settin
             deep_ms: budgets.deep,
         }),
         prefer_warm: raw.prefer_warm,
+        forbidden_licenses: raw.forbid_licenses,
     };
     Ok((settings, rules))
 }

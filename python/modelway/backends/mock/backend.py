@@ -12,7 +12,7 @@ from modelway.backends.base import ChatCall, Deadlines, LoadCall, RunningModel, 
 from modelway.backends.ollama import OllamaBackend
 from modelway.backends.ollama.request import left_out
 from modelway.events import BackendEvent
-from modelway.pools import ConnectionConfig, PoolManager
+from modelway.pools import ConnectionConfig, Door, PoolManager
 
 if TYPE_CHECKING:
     from modelway.backends.mock import MultiModelMockBackend
@@ -31,6 +31,7 @@ class MockBackend:
         deadlines: Deadlines,
         connections: ConnectionConfig | None = None,
         url: str | None = None,
+        door: Door | None = None,
     ):
         self.name = name
         self._models = tuple(models)
@@ -38,6 +39,7 @@ class MockBackend:
         self._deadlines = deadlines
         self._connections = connections
         self._url = url
+        self._door = door
         self._server: MultiModelMockBackend | None = None
         self._client: OllamaBackend | None = None
         self._starting = asyncio.Lock()
@@ -86,7 +88,12 @@ class MockBackend:
             if self._client is None:
                 url = self._url or await self._start_server()
                 self._client = OllamaBackend(
-                    self.name, url, pools=self._pools, deadlines=self._deadlines, connections=self._connections
+                    self.name,
+                    url,
+                    pools=self._pools,
+                    deadlines=self._deadlines,
+                    connections=self._connections,
+                    door=self._door,
                 )
         return self._client
 

@@ -20,11 +20,15 @@ _METRICS = (
 
 
 class OllamaAnswer:
-    """Reads one answer. ``done`` once its last line came; lines after it are not read."""
+    """Reads one answer. ``done`` once its last line came; lines after it are not read.
 
-    def __init__(self, origin: Origin):
+    An answer that was made elsewhere is cut off, unless it ``may_be_handed_on``.
+    """
+
+    def __init__(self, origin: Origin, *, may_be_handed_on: bool = False):
         self.done = False
         self._origin = origin
+        self._may_be_handed_on = may_be_handed_on
         self._last: dict[str, Any] = {}
         self._calls = 0
         self._empty = True
@@ -38,7 +42,7 @@ class OllamaAnswer:
         # First of all: an error line has nothing else, and comes under status 200.
         if line.get("error") is not None:
             raise reported(self._origin, line["error"])
-        if host := line.get("remote_host"):
+        if (host := line.get("remote_host")) and not self._may_be_handed_on:
             where = clean(str(host))
             raise self._origin.error("malformed", f"the server sent the request on to {where}, which nobody allowed")
         message = mapping(line, "message", self._origin)

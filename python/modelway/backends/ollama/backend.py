@@ -9,11 +9,11 @@ from __future__ import annotations
 
 import asyncio
 import re
-from collections.abc import AsyncGenerator, Mapping
-from contextlib import aclosing
+from collections.abc import AsyncGenerator, Iterator, Mapping
+from contextlib import aclosing, contextmanager
 from typing import Any
 
-from modelway.backends.base import PROBE_S, ChatCall, Deadlines, LoadCall, RunningModel, ServedModel
+from modelway.backends.base import PROBE_S, ChatCall, Deadlines, LoadCall, RunningModel, ServedModel, same_name
 from modelway.backends.ollama.answer import OllamaAnswer
 from modelway.backends.ollama.listing import Shown, described, named, remote_host, running_model, shown_of
 from modelway.backends.ollama.request import chat_body, left_out, load_body, unload_body
@@ -24,7 +24,7 @@ from modelway.backends.wire.refusals import refusal
 from modelway.errors import BackendError
 from modelway.events import BackendEvent, ModelLoading
 from modelway.origin import Origin
-from modelway.pools import ConnectionConfig, PoolManager
+from modelway.pools import ConnectionConfig, Door, Pass, PoolManager
 
 #: Since this version ``:local`` behind a name means "never the cloud"; older ones read it as a tag.
 _LOCAL_SUFFIX_SINCE = (0, 17, 6)
@@ -43,7 +43,7 @@ _HEADERS = {"Content-Type": "application/json"}
 
 
 class OllamaBackend:
-    """An Ollama server at ``url``, local models only."""
+    """An Ollama server at ``url``. What it would hand on to its cloud is asked for only with a pass."""
 
     def __init__(
         self,
@@ -53,11 +53,13 @@ class OllamaBackend:
         pools: PoolManager,
         deadlines: Deadlines,
         connections: ConnectionConfig | None = None,
+        door: Door | None = None,
     ):
         self.name = name
         self._url = url.rstrip("/")
-        self._pool = pools.pool(name, connections or ConnectionConfig(connect_s=deadlines.connect_s))
+        self._pool = pools.pool(name, connections or ConnectionConfig(connect_s=deadlines.connect_s), door)
         self._deadlines = deadlines
+        self._is_here = connections is None or connections.place == "device"
         self._local_suffix: bool | None = None
         self._asking_version = asyncio.Lock()
         #: What ``/api/show`` said, by name and digest of the models that were there at the last look.
@@ -68,28 +70,28 @@ class OllamaBackend:
 
     async def stream(self, call: ChatCall) -> AsyncGenerator[BackendEvent, None]:
         origin = Origin(self.name, call.model_id)
-        try:
+        with self._as_this_version():
             async with aclosing(self._ask_model(call, origin)) as events:
                 async for event in events:
                     yield event
-        except BackendError as error:
-            if error.kind in ("connect", "reset", "missing"):
-                # It may come back as another version, to which the name says something else.
-                self._local_suffix = None
-            raise
 
     async def _ask_model(self, call: ChatCall, origin: Origin) -> AsyncGenerator[BackendEvent, None]:
-        name = await self._called(call.model, origin)
+        # Only by a name that the server hands on to its cloud, and only with a pass, does it do that.
+        is_of_cloud = call.egress is not None and self._is_here
+        name = with_tag(call.model) if is_of_cloud else await self._called(call.model, origin, call.egress)
         body = encode(chat_body(call, name, origin), origin)
         url = f"{self._url}/api/chat"
-        request = sent(self._pool, origin, self._deadlines, LineFramer(), url=url, body=body, headers=_HEADERS)
+        request = sent(
+            self._pool, origin, self._deadlines, LineFramer(), url=url, body=body, headers=_HEADERS, egress=call.egress
+        )
         async with request as exchange:
             patience_s = min(_LOADING_SIGN_S, self._deadlines.first_token_s / 2)
-            if not await exchange.answers_within(patience_s) and await self._is_cold(call.model):
+            is_late = not is_of_cloud and not await exchange.answers_within(patience_s)
+            if is_late and await self._is_cold(call):
                 exchange.allow_load(call.load_s)
                 yield ModelLoading(call.model_id, self.name)
             await exchange.answer(_STREAM_TYPES)
-            async with aclosing(exchange.events(OllamaAnswer(origin))) as events:
+            async with aclosing(exchange.events(OllamaAnswer(origin, may_be_handed_on=is_of_cloud))) as events:
                 async for event in events:
                     yield event
 
@@ -106,19 +108,20 @@ class OllamaBackend:
         return [described(entry, page or Shown()) for entry, page in zip(listed, shown, strict=True)]
 
     async def running(self) -> list[RunningModel]:
-        origin = Origin(self.name)
-        return list(map(running_model, named(objects(await self._ask("GET", "/api/ps", origin), "models", origin))))
+        return await self._running()
 
     async def load(self, call: LoadCall) -> None:
         origin = Origin(self.name, call.model_id)
         load_s = self._deadlines.load_s if call.load_s is None else call.load_s
-        body = load_body(call, await self._called(call.model, origin))
-        await self._ask("POST", "/api/chat", origin, body, timeout_s=load_s)
+        with self._as_this_version():
+            body = load_body(call, await self._called(call.model, origin))
+            await self._ask("POST", "/api/chat", origin, body, timeout_s=load_s)
 
     async def unload(self, call: LoadCall) -> None:
         """The server says yes at once and unloads when nobody uses the model, so it is looked at until it is gone."""
         origin = Origin(self.name, call.model_id)
-        await self._ask("POST", "/api/chat", origin, unload_body(await self._called(call.model, origin)))
+        with self._as_this_version():
+            await self._ask("POST", "/api/chat", origin, unload_body(await self._called(call.model, origin)))
         pause_s = _FIRST_LOOK_S
         try:
             async with asyncio.timeout(_UNLOAD_S):
@@ -150,24 +153,40 @@ class OllamaBackend:
         except BackendError:  # removed since, or unreadable: the list's own facts remain
             return None
 
-    async def _called(self, name: str, origin: Origin) -> str:
+    async def _called(self, name: str, origin: Origin, egress: Pass | None = None) -> str:
         """The name in the form that never reaches the cloud."""
         if self._local_suffix is None:
             async with self._asking_version:
                 if self._local_suffix is None:
-                    version = text(await self._ask("GET", "/api/version", origin), "version", origin)
+                    version = text(await self._ask("GET", "/api/version", origin, egress=egress), "version", origin)
                     self._local_suffix = _numbers(version) >= _LOCAL_SUFFIX_SINCE
         return f"{with_tag(name)}:local" if self._local_suffix else name
 
-    async def _is_cold(self, name: str) -> bool:
+    @contextmanager
+    def _as_this_version(self) -> Iterator[None]:
+        """After a failure in which the server may have gone it may come back as another version, to which a name says
+        something else."""
+        try:
+            yield
+        except BackendError as error:
+            if error.kind in ("connect", "reset", "missing"):
+                self._local_suffix = None
+            raise
+
+    async def _is_cold(self, call: ChatCall) -> bool:
         """Whether the model is not in memory; a model that is being loaded is not listed yet."""
         try:
-            return not await self._is_listed(name)
+            return not await self._is_listed(call.model, call.egress)
         except BackendError:
             return False
 
-    async def _is_listed(self, name: str) -> bool:
-        return with_tag(name).lower() in {model.name.lower() for model in await self.running()}
+    async def _running(self, egress: Pass | None = None) -> list[RunningModel]:
+        origin = Origin(self.name)
+        listed = objects(await self._ask("GET", "/api/ps", origin, egress=egress), "models", origin)
+        return list(map(running_model, named(listed)))
+
+    async def _is_listed(self, name: str, egress: Pass | None = None) -> bool:
+        return same_name(name) in {same_name(model.name) for model in await self._running(egress)}
 
     async def _ask(
         self,
@@ -176,6 +195,8 @@ class OllamaBackend:
         origin: Origin,
         body: Mapping[str, Any] | None = None,
         timeout_s: float = _CONTROL_S,
+        *,
+        egress: Pass | None = None,
     ) -> dict[str, Any]:
         fetched = await self._pool.fetch(
             method,
@@ -184,6 +205,7 @@ class OllamaBackend:
             timeout_s=timeout_s,
             body=None if body is None else encode(body, origin),
             headers=_HEADERS,
+            egress=egress,
         )
         if fetched.status != 200:
             raise refusal(origin, fetched.status, fetched.body, fetched.headers)

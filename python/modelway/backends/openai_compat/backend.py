@@ -18,7 +18,7 @@ from modelway.backends.wire.refusals import refusal
 from modelway.errors import BackendError
 from modelway.events import BackendEvent
 from modelway.origin import Origin
-from modelway.pools import ConnectionConfig, PoolManager
+from modelway.pools import ConnectionConfig, Door, PoolManager
 
 #: For the list of models.
 _CONTROL_S = 5.0
@@ -43,11 +43,12 @@ class OpenAICompatBackend:
         api_key: str | None = None,
         dialect: Dialect = "openai",
         pool_name: str | None = None,
+        door: Door | None = None,
     ):
         self.name = name
         base = url.rstrip("/")
         self._base = base if re.fullmatch(r"v\d+\w*", base.rpartition("/")[2]) else f"{base}/v1"
-        self._pool = pools.pool(pool_name or name, connections or ConnectionConfig(connect_s=deadlines.connect_s))
+        self._pool = pools.pool(pool_name or name, connections or ConnectionConfig(connect_s=deadlines.connect_s), door)
         self._deadlines = deadlines
         self._api_key_env = api_key_env
         self._api_key = api_key
@@ -61,7 +62,9 @@ class OpenAICompatBackend:
         body = encode(chat_body(call, self._dialect), origin)
         headers = self._headers(origin)
         url = f"{self._base}/chat/completions"
-        request = sent(self._pool, origin, self._deadlines, SseFramer(), url=url, body=body, headers=headers)
+        request = sent(
+            self._pool, origin, self._deadlines, SseFramer(), url=url, body=body, headers=headers, egress=call.egress
+        )
         async with request as exchange:
             await exchange.answer(("text/event-stream",))
             async with aclosing(exchange.events(OpenAIAnswer(origin))) as events:

@@ -18,7 +18,7 @@ from modelway.backends.wire.refusals import clean, refusal, reported
 from modelway.errors import BackendError
 from modelway.events import BackendEvent, Ended
 from modelway.origin import Origin
-from modelway.pools import MAX_REFUSAL_BYTES, Answer, ConnectionPool
+from modelway.pools import MAX_REFUSAL_BYTES, Answer, ConnectionPool, Pass
 
 #: A timer that rings so much too late does so because the process stood still, not because the server is late.
 _STOOD_STILL_S = 1.0
@@ -53,10 +53,11 @@ async def sent(
     url: str,
     body: bytes,
     headers: Mapping[str, str],
+    egress: Pass | None = None,
 ) -> AsyncGenerator[Exchange, None]:
     """Send a request; its slot and its connection are given back on every way out of the block."""
     async with pool.slot(origin, deadlines.first_token_s):
-        sending = asyncio.create_task(pool.post(url, body, headers, origin))
+        sending = asyncio.create_task(pool.post(url, body, headers, origin, egress=egress))
         try:
             yield Exchange(sending, origin, deadlines, framer)
         finally:

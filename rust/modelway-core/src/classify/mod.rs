@@ -41,6 +41,7 @@ pub use batch::{all_cores, share};
 pub use lexicon::Keywords;
 pub use ngrams::{BUCKETS, OPENING_VALUE};
 pub use shape::LEVELS;
+pub(crate) use shape::is_code_line;
 pub use trained::TrainedClassifier;
 pub use weights::{SHIPPED, Weights};
 pub use weights_file::{VERSION, WeightsFile};

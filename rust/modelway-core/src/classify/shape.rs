@@ -148,7 +148,7 @@ impl Shape {
 
     fn count_line(&mut self, line: &[u8]) {
         self.items += u32::from(is_item(line));
-        self.code_lines += u32::from(is_code(line));
+        self.code_lines += u32::from(is_code_line(line));
     }
 
     /// Counts numbers, sums and formulas.
@@ -226,7 +226,7 @@ fn is_item(line: &[u8]) -> bool {
 }
 
 /// Whether a line ends like one of a program.
-fn is_code(line: &[u8]) -> bool {
+pub(crate) fn is_code_line(line: &[u8]) -> bool {
     let last = line.iter().rev().find(|byte| !matches!(byte, b' ' | b'\t' | b'\r'));
     matches!(last, Some(b';' | b'{' | b'}'))
 }

@@ -5,6 +5,7 @@
 
 use rustc_hash::FxHashMap;
 
+mod egress;
 mod in_force;
 mod memory;
 mod requests;
@@ -16,13 +17,15 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use crate::admit::Admission;
 use crate::breaker::Attempt;
 use crate::classify::{Evidence, Reading};
+use crate::egress::{Gate, WallMillis};
 use crate::ewma::Millis;
 use crate::health::{HealthSnapshot, NotNow};
 use crate::live::{Live, Outlook};
 use crate::outcome::RequestOutcome;
 use crate::request::Request;
-use crate::select::{Decision, SelectError, select};
+use crate::select::{Checkpoint, Decision, SelectError, select};
 use crate::table::{BuildError, RoutingTable, Settings};
+pub use egress::NoControl;
 pub use in_force::{LimitInForce, What};
 pub use memory::Memory;
 use requests::Held;
@@ -41,6 +44,7 @@ pub struct Router {
 struct State {
     table: Arc<RoutingTable>,
     rules: Rules,
+    gate: Arc<Gate>,
     roster: Roster,
     admission: Admission,
     /// Requests that wait or run, by the number of their ticket.
@@ -60,6 +64,7 @@ impl Router {
             table,
             roster: Roster::default(),
             admission: Admission::new(rules.users, rules.max_users, rules.common),
+            gate: Arc::new(Gate::new(rules.egress)),
             rules,
             requests: FxHashMap::default(),
             owed: None,
@@ -74,7 +79,7 @@ impl Router {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Replaces the table and the rules. Health, and what was used of limits and quotas, stays with the names.
+    /// Replaces the table and the rules. Passes that the new ones have no room for are void from now on. Health, and what was used of limits and quotas, stays with the names.
     /// Whom the new rules let go on is told by the next call that returns [`Changes`].
     ///
     /// # Errors
@@ -83,6 +88,7 @@ impl Router {
         let table = built(settings, &rules)?;
         let mut state = self.lock();
         state.table = table;
+        state.gate = Arc::new(state.gate.under(rules.egress));
         state.rules = rules;
         state.adopt(now);
         Ok(())
@@ -95,7 +101,7 @@ impl Router {
     }
 
     /// Decides which model serves. `now` is asked for only where a model is troubled or requests are under way:
-    /// reading a clock costs as much as a tenth of a decision.
+    /// reading a clock costs as much as a tenth of a decision; and `wall_now` only where models are elsewhere.
     ///
     /// # Errors
     /// As [`select`].
@@ -103,12 +109,15 @@ impl Router {
         &self,
         request: &Request<'_>,
         now: impl FnOnce() -> Millis,
+        wall_now: impl FnOnce() -> WallMillis,
     ) -> Result<Decision, SelectError> {
-        let (table, live) = {
+        let (table, live, gate) = {
             let mut state = self.lock();
-            (Arc::clone(&state.table), state.live(now))
+            let gate = state.table.has_models_elsewhere().then(|| Arc::clone(&state.gate));
+            (Arc::clone(&state.table), state.live(now), gate)
         };
-        select(&table, request, live)
+        let checkpoint = gate.map(|gate| Checkpoint { gate, now: wall_now() });
+        select(&table, request, live, checkpoint)
     }
 
     /// What the classifier reads in a text.

@@ -1,15 +1,16 @@
 //! The tables in `tests/data` of the repository, which the Python tests read too.
 //!
 //! A routing row holds `models` (a name, or an object with the fields read below), `defaults`, `fallbacks`,
-//! `timeouts` and what is asked and expected of them.
+//! `timeouts`, `privacy`, `consents`, `forbid` and what is asked and expected of them.
 
 #![allow(dead_code, reason = "each test file uses a part")]
 #![allow(clippy::unwrap_used, clippy::panic, reason = "a row that can't be read must fail its test")]
 
 use modelway_core::classify::{SHIPPED, Weights};
+use modelway_core::egress::Policy;
 use modelway_core::{
-    Budgets, CostTier, Keywords, LicenseTier, Locality, ModelCapability, ModelProfile, RoutingTable,
-    Settings, TaskClass, TrainedClassifier,
+    Budgets, Consent, CostTier, DataKind, Keywords, LicenseTier, Locality, ModelCapability, ModelProfile,
+    RoutingTable, Rules, Settings, Site, TaskClass, TrainedClassifier,
 };
 use proptest::test_runner::{Config, RngSeed};
 use serde_json::Value;
@@ -72,7 +73,8 @@ pub(crate) fn plain(id: &str) -> ModelProfile {
         supports_tools: false,
         cost_tier: CostTier::Free,
         license_tier: LicenseTier::Unknown,
-        location: Locality::Device,
+        license: None,
+        site: Site::HERE,
     }
 }
 
@@ -95,9 +97,48 @@ fn profile(row: &Value) -> ModelProfile {
         supports_tools: is("tools"),
         cost_tier: text("cost").map_or(CostTier::Free, |name| CostTier::parse(name).unwrap()),
         license_tier: text("license").map_or(LicenseTier::Unknown, |name| LicenseTier::parse(name).unwrap()),
-        location: text("location").map_or(Locality::Device, |name| Locality::parse(name).unwrap()),
+        license: text("license").map(|tier| license_of(tier).to_owned()),
+        site: Site {
+            location: text("location").map_or(Locality::Device, |name| Locality::parse(name).unwrap()),
+            destination: text("destination").map(str::to_owned),
+            is_own_network: text("location") == Some("lan") && !row["destination"].is_null(),
+        },
         ..plain(text("id").unwrap())
     }
+}
+
+/// A licence of a tier.
+fn license_of(tier: &str) -> &str {
+    match tier {
+        "permissive" => "apache-2.0",
+        "copyleft" => "gpl",
+        "restricted" => "llama3.1",
+        _ => tier,
+    }
+}
+
+/// The rules that a row describes.
+pub(crate) fn rules(row: &Value) -> Rules {
+    let is = |key: &str, default| row["privacy"][key].as_bool().unwrap_or(default);
+    let egress = Policy {
+        allow_external: is("allow_external", false),
+        allow_lan: is("allow_lan", false),
+        secret_scan: is("secret_scan", true),
+    };
+    Rules { egress, ..Rules::default() }
+}
+
+/// The consents of a row.
+pub(crate) fn consents(row: &Value) -> Vec<Consent> {
+    let consent = |(place, consent): (usize, &Value)| Consent {
+        id: format!("consent-{place}"),
+        destination: consent["destination"].as_str().unwrap().to_owned(),
+        model: consent["model"].as_str().map(str::to_owned),
+        kinds: strings(&consent["kinds"]).iter().map(|kind| DataKind::parse(kind).unwrap()).collect(),
+        since: consent["since_s"].as_u64().map(|since| since * 1_000),
+        until: consent["until_s"].as_u64().map(|until| until * 1_000),
+    };
+    row["consents"].as_array().into_iter().flatten().enumerate().map(consent).collect()
 }
 
 /// The settings that a row describes.
@@ -112,6 +153,7 @@ pub(crate) fn settings(row: &Value) -> Settings {
         fallbacks: entries("fallbacks").iter().map(|(name, links)| (name.clone(), strings(links))).collect(),
         keywords: keywords(),
         budgets: budgets(&row["timeouts"]),
+        forbidden_licenses: strings(&row["forbid"]),
         ..Settings::default()
     }
 }
