@@ -23,12 +23,15 @@ WIDTH, LANE, LEFT = 760, 26, 130
 
 
 def policies(scenario: Scenario) -> dict[str, Policy]:
-    return {
+    found: dict[str, Policy] = {
         "order of arrival": OrderOfArrival(),
         "the same, least recently used goes": OrderOfArrival(least_recent=True),
         "static groups": StaticGroups(scenario.groups),
         "modelway": Routed(),
     }
+    if any(model.makes_embeddings for model in scenario.models):
+        found["modelway without a part for embeddings"] = Routed(backend={"embedding_bytes": 0})
+    return found
 
 
 def table(scenario: Scenario) -> str:

@@ -375,7 +375,8 @@ class RoutingRequest:
     those in ``messages``. ``context_tokens``: its length in tokens where known, else estimated.
     ``user``: whose limits and whose turn it is; the decision does not depend on it, nor on ``conversation``, by
     which name whoever keeps conversations knows this one. ``allow_external``: False keeps the request from models of
-    others; True and None grant nothing, as consent is never given by a request.
+    others; True and None grant nothing, as consent is never given by a request. ``prefer_warm``: whether a model in
+    memory passes one that would have to be loaded first, but for one that ``model`` names; None: as configured.
     """
 
     def __new__(
@@ -391,6 +392,7 @@ class RoutingRequest:
         conversation: str | None = None,
         allow_external: bool | None = None,
         deadline_ms: float | None = None,
+        prefer_warm: bool | None = None,
     ) -> RoutingRequest: ...
     @property
     def prompt(self) -> str: ...
@@ -420,6 +422,8 @@ class RoutingRequest:
     @property
     def deadline_ms(self) -> float | None:
         """How long the caller waits for the first token, over all attempts; None: as long as it takes."""
+    @property
+    def prefer_warm(self) -> bool | None: ...
     def __repr__(self) -> str: ...
 
 @final
@@ -540,6 +544,10 @@ class RoutingDecision:
     @property
     def needs_consent(self) -> tuple[tuple[str, str], ...]:
         """(model, destination) of those of ``rejected`` that lack nothing but consent."""
+    @property
+    def kinds(self) -> tuple[str, ...]:
+        """The kinds of data that models elsewhere were judged by: those of the request, and ``code`` where that is the
+        task; empty where there are no such models."""
     @property
     def tie_break(self) -> str | None:
         """What decided among models that are equal otherwise: ``health`` (another has failed lately), ``budget`` (the
@@ -684,9 +692,10 @@ class CoreRouter:
         with LIMITS = {"requests": RATE or None, "tokens": RATE or None}, RATE = {"amount", "window_s", "burst"};
         ``backends`` [{"name", "max_waiting", "limits", "retry_percent", "retry_reserve_per_s", and optional
         "memory_bytes", "is_managed" (it loads and unloads at our word), "computes_alone" (one model at a time has
-        running requests), "max_wait_ms" (30,000), "location" ("device"), "destination", "is_own_network" (it is on
-        the local network, and the user wrote its literal address)}]; ``prefer_warm`` (False): whether a model in memory
-        passes one that is not;
+        running requests), "max_wait_ms" (30,000), "embedding_bytes" (of the memory, for embedding models alone; None:
+        what they need, up to a tenth), "device" (backends that name the same one share it, and say the same of those
+        five), "location" ("device"), "destination", "is_own_network" (it is on the local network, and the user wrote
+        its literal address)}]; ``prefer_warm`` (False): whether a model in memory passes one that is not;
         ``privacy`` {"allow_external" (False), "allow_lan" (False), "secret_scan" (True)}; ``forbid_licenses``, names of
         licences and tiers; ``license``, ``destination`` and ``is_own_network`` (as of a backend) of each of ``models``;
         ``budgets_ms`` {"quick", "standard", "deep"}, how soon a first token is wanted;
@@ -772,7 +781,7 @@ class CoreRouter:
     def load(self, model: str) -> ModelLoad: ...
     def model_loaded(self, model: str, *, memory_bytes: int | None = None, load_ms: float | None = None) -> Effects:
         """A model serves from now on, loaded at our word or by somebody else; what it takes and how long loading it
-        took, where that is known. Raises ``UnknownModel``."""
+        took, where that is known; the latter is kept as ``load_ms`` of its health, too. Raises ``UnknownModel``."""
     def model_unloaded(self, model: str) -> Effects:
         """A model was unloaded, or is seen not to be there."""
     def model_not_loaded(self, model: str, *, memory_bytes: int | None = None) -> Effects:
@@ -785,16 +794,19 @@ class CoreRouter:
         """Have a model of a managed backend loaded as if somebody waited for it, until it is there. Raises
         ``NoModelAvailable`` where it takes more memory than there can be."""
     def residents(self, backend: str) -> list[Resident]:
-        """The models that hold memory of a backend. Raises ``UnknownBackend``."""
+        """The models of a backend that hold memory of its device. Raises ``UnknownBackend``."""
+    def device(self, backend: str) -> str:
+        """The name of the device that a backend's models live on; backends on the same one share it."""
     def memory(self, backend: str) -> tuple[int | None, int]:
-        """How many bytes a backend has for models (None: unknown) and how many of them are held."""
+        """How many bytes a backend's device has for models (None: unknown) and how many of them are held, also by the
+        models of other backends."""
     def standing(self, user: str | None) -> dict[str, dict[str, int | float]]:
         """What is left of each limit in force of a user: ``requests``, ``tokens`` (rates), ``quota_requests``,
         ``quota_tokens``, each with ``limit``, ``remaining`` and ``reset_s``, when all of it is there again."""
     def limits(self) -> list[dict[str, Any]]:
         """Each limit in force: ``what`` (rate, quota, concurrency, queue, memory, retries, users), ``unit``,
-        ``limit``, ``of`` (user, all, backend NAME, model NAME), for rates and quotas ``window_s``, for rates
-        ``burst``."""
+        ``limit``, ``of`` (user, all, backend NAME, model NAME, or a device that backends share), for rates and
+        quotas ``window_s``, for rates ``burst``."""
     def begin(self, model: str) -> int:
         """Take the right to ask ``model`` now; returns the attempt's number for ``record_outcome``.
 

@@ -34,7 +34,7 @@ _REJECTIONS = {
     "images": "it reads no images, and the request carries some",
     "context_length": "the request is longer than its context",
     "unavailable": "it failed lately and is left alone for a while",
-    "cold": "it would have to be loaded first, and the configuration prefers what is in memory",
+    "cold": "it would have to be loaded first, and what is in memory is preferred",
 }
 
 _HELD = {

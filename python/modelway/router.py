@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import asdict, dataclass
+from threading import Lock
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any
 
@@ -12,6 +13,7 @@ from modelway._core import CoreRouter
 if TYPE_CHECKING:
     from modelway.config import Config
     from modelway.config.settings import ResolvedBackend, ResolvedModel, Settings
+    from modelway.privacy.consent import Consent
     from modelway.waiters import Waiters
 
 
@@ -19,11 +21,13 @@ if TYPE_CHECKING:
 class ManagedMemory:
     """What the models of one backend share, where somebody loads and unloads them at the router's word.
 
-    ``computes_alone``: only one of them computes at a time.
+    ``computes_alone``: only one of them computes at a time. ``device``: backends that name the same one share it, and
+    say the same of it; None: it is the backend's own.
     """
 
     capacity_bytes: int
     computes_alone: bool
+    device: str | None = None
 
 
 _NOTHING: Mapping[str, ManagedMemory] = MappingProxyType({})
@@ -47,6 +51,10 @@ class ModelRouter(CoreRouter):
     #: The backends whose memory is managed, and by whom; see :meth:`manage`.
     managed: Mapping[str, ManagedMemory]
     memory_manager: object | None
+    #: Consents beside those of the configuration, and those.
+    _given: tuple[Mapping[str, Any], ...]
+    _configured: tuple[Consent, ...]
+    _telling: Lock
 
     def __new__(cls, config: Config | None = None) -> ModelRouter:
         settings = _resolved(config)
@@ -54,6 +62,10 @@ class ModelRouter(CoreRouter):
         router.settings = settings
         router.managed = _NOTHING
         router.memory_manager = None
+        router._given = ()
+        router._configured = ()
+        router._telling = Lock()
+        router._tell_consents()
         return router
 
     def replace_config(self, config: Config) -> None:
@@ -65,11 +77,31 @@ class ModelRouter(CoreRouter):
         settings = _resolved(config)
         self.replace_table(for_core(settings, self.managed))
         self.settings = settings
+        self._tell_consents()
         self._let_go_on()
+
+    def set_consents(self, consents: Iterable[Mapping[str, Any]]) -> None:
+        """What may be sent where from now on, beside what the configuration consents to.
+
+        Each is what ``Consent.for_core`` makes. Passes made under a consent that is not there any more are void.
+        """
+        with self._telling:
+            self._given = tuple(consents)
+        self._tell_consents()
+
+    def _tell_consents(self) -> None:
+        with self._telling:
+            written = self.settings.privacy.consents
+            if written or self._configured:
+                from modelway.privacy.consent import consents_of
+
+                self._configured = consents_of(written, self._configured)
+            super().set_consents([*self._given, *(consent.for_core() for consent in self._configured)])
 
     def manage(self, memory: Mapping[str, ManagedMemory]) -> None:
         """From now on the caller loads and unloads the models of these backends (by name) as ``Effects`` say, and
-        reports it, also under configurations to come. What is configured of a backend's memory stands before it.
+        reports it, also under configurations to come. What is configured of a backend's memory stands before it: then
+        it has a device of its own.
         """
         self.replace_table(for_core(self.settings, memory))
         self.managed = MappingProxyType(dict(memory))
@@ -120,7 +152,7 @@ def for_core(settings: Settings, managed: Mapping[str, ManagedMemory] = _NOTHING
         "backends": [
             {
                 "name": backend.name,
-                **_memory_shared(backend, managed.get(backend.name)),
+                **_memory_shared(backend, managed.get(backend.name), settings),
                 "max_wait_ms": round(settings.memory.max_wait_s * 1000),
                 "max_waiting": settings.fairness.max_waiting,
                 "limits": asdict(backend.limits),
@@ -175,14 +207,22 @@ def _is_own_network(there: ResolvedBackend | ResolvedModel, backend: ResolvedBac
     return is_there and there.destination is not None and backend.is_literal
 
 
-def _memory_shared(backend: ResolvedBackend, managed: ManagedMemory | None) -> dict[str, Any]:
+def _memory_shared(backend: ResolvedBackend, managed: ManagedMemory | None, settings: Settings) -> dict[str, Any]:
     if managed is None:
         return {"memory_bytes": backend.memory_bytes}
     return {
         "memory_bytes": backend.memory_bytes or managed.capacity_bytes,
         "is_managed": True,
         "computes_alone": managed.computes_alone,
+        "embedding_bytes": settings.memory.embedding_bytes,
+        "device": _device(backend, managed),
     }
+
+
+def _device(backend: ResolvedBackend, managed: ManagedMemory | None) -> str:
+    """The device that the backend's models live on, by the name that the core knows it by."""
+    shared = managed.device if managed is not None and backend.memory_bytes is None else None
+    return shared or f"backend {backend.name}"
 
 
 def _sizes(settings: Settings, managed: Mapping[str, ManagedMemory]) -> dict[str, int | None]:
@@ -194,13 +234,15 @@ def _sizes(settings: Settings, managed: Mapping[str, ManagedMemory]) -> dict[str
     """
     written = {backend.name: backend.memory_bytes for backend in settings.backends}
     measured = {name: memory.capacity_bytes for name, memory in managed.items()}
+    device = {backend.name: _device(backend, managed.get(backend.name)) for backend in settings.backends}
     pinned = [model for model in settings.models if model.pinned]
     sizes = {}
     for model in settings.models:
         size, capacity = model.memory_bytes, written[model.backend] or measured.get(model.backend)
         is_sure = written[model.backend] is not None and not model.is_memory_estimated
         if size is not None and capacity is not None and not is_sure:
-            others = (other for other in pinned if other.backend == model.backend and other is not model)
+            own = device[model.backend]
+            others = (other for other in pinned if device[other.backend] == own and other is not model)
             size = min(size, max(0, capacity - sum(other.memory_bytes or 0 for other in others)))
         sizes[model.id] = size
     return sizes

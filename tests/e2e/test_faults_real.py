@@ -20,6 +20,7 @@ from modelway.errors import NoModelAvailable, StreamInterrupted
 from modelway.events import ConductorMessage, Finished, TextDelta
 from modelway.origin import Origin
 from modelway.testing import answer_of, write_tiny_models
+from processes import children
 
 pytestmark = pytest.mark.e2e
 
@@ -34,15 +35,6 @@ HASTY = "[deadlines]\nfirst_token_ms = 800\nbetween_tokens_ms = 800\n"
 @pytest.fixture(scope="session")
 def files(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
     return write_tiny_models(tmp_path_factory.mktemp("models"), [FIRST, SECOND, "tiny-creative"])
-
-
-def children() -> set[int]:
-    """The processes whose parent this one is, ended ones that nobody waited for among them."""
-    pids: set[int] = set()
-    for task in Path("/proc/self/task").glob("*/children"):
-        with suppress(FileNotFoundError):  # a thread may end while we look
-            pids.update(map(int, task.read_text().split()))
-    return pids
 
 
 @asynccontextmanager

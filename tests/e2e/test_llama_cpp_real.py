@@ -10,7 +10,7 @@ import subprocess
 import sys
 import textwrap
 from collections.abc import AsyncIterator
-from contextlib import aclosing, suppress
+from contextlib import aclosing
 from pathlib import Path
 
 import pytest
@@ -24,6 +24,7 @@ from modelway.events import BackendEvent, Ended, ModelLoading, TextDelta, Thinki
 from modelway.origin import Origin
 from modelway.pools import PoolManager
 from modelway.testing import TINY_MODELS, answer_of, write_tiny_models
+from processes import children
 
 pytestmark = pytest.mark.e2e
 
@@ -54,15 +55,6 @@ async def backend(files: dict[str, Path]) -> AsyncIterator[LlamaCppBackend]:
     await pools.aclose()
     assert backend.workers() == []
     assert children() == before
-
-
-def children() -> set[int]:
-    """The processes whose parent this one is, ended ones that nobody waited for among them."""
-    pids: set[int] = set()
-    for task in Path("/proc/self/task").glob("*/children"):
-        with suppress(FileNotFoundError):  # a thread may end while we look
-            pids.update(map(int, task.read_text().split()))
-    return pids
 
 
 def call(model: str, **fields: object) -> ChatCall:

@@ -21,6 +21,8 @@ PNG = "data:image/png;base64,iVBORw0KGgo="
 #: Long enough for a busy machine to begin an answer. A model that does not may be loading: that has its own.
 SHORT = "[deadlines]\nload_ms = 300\nfirst_token_ms = 300\nbetween_tokens_ms = 300\n"
 #: No model of a busy machine is told to be slow.
+#: Without labels, which have tests of their own.
+QUIET = "[warnings]\nmath = false\ncode = false\n"
 PATIENT = "[timeouts]\nquick_ms = 60_000\nstandard_ms = 60_000\n"
 VISION = '[[models]]\nid = "vision-model"\nbackend = "local"\ncapabilities = ["TextGeneration", "VisionInput"]\n'
 
@@ -46,7 +48,7 @@ def config_text(url: str, kind: str = "ollama", more: str = "") -> str:
     )
     defaults = "".join(f'{task} = "{model}"\n' for task, model in DEFAULTS.items())
     return (
-        f"{more if '[timeouts]' in more else PATIENT + more}\n[defaults]\n{defaults}"
+        f"{QUIET}{more if '[timeouts]' in more else PATIENT + more}\n[defaults]\n{defaults}"
         '[fallbacks]\ncode = ["deep", "general"]\nmath = ["deep", "general"]\nquick = ["general"]\n'
         'creative = ["general"]\n'
         f'[[backends]]\nname = "local"\nkind = "{kind}"\nurl = "{url}"\n{models}'
@@ -59,7 +61,7 @@ def few(url: str, *names: str, more: str = "") -> str:
     backend = f'[[backends]]\nname = "local"\nkind = "ollama"\nurl = "{url}"\n'
     chain = ", ".join(f'"{name}-model"' for name in names[1:])
     order = f'[defaults]\ngeneral = "{names[0]}-model"\n[fallbacks]\ngeneral = [{chain}]\n'
-    return f"{PATIENT}{more}\n{order}{backend}{models}"
+    return f"{QUIET}{PATIENT}{more}\n{order}{backend}{models}"
 
 
 def going_on(text: str) -> str:
@@ -103,6 +105,11 @@ class BookkeepingRouter(ModelRouter):
     def cancel(self, ticket: int) -> Any:
         self.ended.append(ticket)
         return super().cancel(ticket)
+
+    def model_not_loaded(self, model: str, **known: Any) -> Any:
+        effects = super().model_not_loaded(model, **known)
+        self.ended += [ticket for ticket, _ in effects.refused]
+        return effects
 
     def check_books(self) -> None:
         """Each ticket ended once, and nothing is held or waited for any more."""

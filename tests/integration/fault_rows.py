@@ -1,8 +1,8 @@
 """The fault table as data: what strikes and when, what the caller sees, what counts, what the servers saw.
 
 A row is played over every protocol by ``test_fault_table.py``, and through the gateway by
-``test_fault_table_gateway.py``. What needs a script and not a row stands in ``test_fault_table_callers.py`` and
-``test_fault_table_times.py``. These stand elsewhere:
+``test_fault_table_gateway.py``. What needs a script and not a row stands in ``test_fault_table_callers.py``,
+``test_fault_table_memory.py`` and ``test_fault_table_times.py``. These stand elsewhere:
 
 - SIGTERM: ``test_gateway_life.py`` and ``test_cli_serve.py``
 - 1,000 clients at 4 slots, answered or refused, fairly: ``test_scenario_load.py``
@@ -75,6 +75,8 @@ class Row:
     keeps_connection: bool = True
     #: How many requests meet the fault.
     times: int = 1
+    #: What is told beside the notice where the next one serves, by its kind.
+    degraded: tuple[str, ...] = ()
     protocols: tuple[Protocol, ...] = PROTOCOLS
 
     @property
@@ -219,6 +221,7 @@ STATUSES = [
         )
     ),
     _next("500", Fault.http(500), "server_error"),
+    _next("500-out-of-memory", Fault.http(500, "CUDA error: out of memory"), "server_error", degraded=("memory",)),
     _next("502-html", Fault.html(502), "server_error"),
     _next("504-html", Fault.html(504, "<html>\x1b[31m" + "Gateway Time-out " * 1_000), "server_error"),
     _next("redirect", Fault.redirect("http://127.0.0.1:1/elsewhere"), "server_error"),

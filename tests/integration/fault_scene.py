@@ -61,9 +61,17 @@ class Scene:
 
 
 def config_text(
-    first_url: str, second_url: str, protocol: Protocol, *, more: str = "", model: str = "", health: str = ""
+    first_url: str,
+    second_url: str,
+    protocol: Protocol,
+    *,
+    more: str = "",
+    model: str = "",
+    backend: str = "",
+    health: str = "",
 ) -> str:
-    """``more`` is TOML put in front, ``model`` and ``health`` belong to the first model's table and to ``[health]``."""
+    """``more`` is TOML put in front; ``model``, ``backend`` and ``health`` belong to the tables of the first model, of
+    the first backend and to ``[health]``."""
     kind = "ollama" if protocol == "ollama" else "openai"
     return f"""{more}
 [health]
@@ -81,6 +89,7 @@ tool_use = ["second-model"]
 name = "first"
 kind = "{kind}"
 url = "{first_url}"
+{backend}
 [[backends]]
 name = "second"
 kind = "{kind}"
@@ -108,6 +117,7 @@ async def scene(
     hasty: bool = False,
     more: str = "",
     model: str = "",
+    backend: str = "",
     health: str = "",
     url: str | None = None,
     tls: ssl.SSLContext | None = None,
@@ -132,6 +142,7 @@ async def scene(
             protocol,
             more=deadlines + more,
             model=model,
+            backend=backend,
             health=health,
         )
         conductor = Conductor(router=BookkeepingRouter(Config.from_toml(text)))

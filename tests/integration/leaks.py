@@ -11,9 +11,11 @@ import asyncio
 import gc
 from collections import Counter
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager, suppress
+from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any
+
+from processes import children
 
 #: How long what was closed may take to be gone, seconds.
 _PATIENCE_S = 1.0
@@ -51,7 +53,7 @@ def _open_now(loop: asyncio.AbstractEventLoop) -> Counter[str]:
             *(f"task {task.get_coro()}" for task in tasks),
             *(f"timer {timer}" for timer in timers),
             *(f"descriptor {target}" for target in _descriptors()),
-            *(f"child {child}" for child in _children()),
+            *(f"child {child}" for child in children()),
         ]
     )
 
@@ -63,14 +65,6 @@ def _descriptors() -> list[str]:
             found.append(str(descriptor.readlink()))
         except FileNotFoundError:  # that of the listing itself
             continue
-    return found
-
-
-def _children() -> list[str]:
-    found: list[str] = []
-    for of in Path("/proc/self/task").glob("*/children"):
-        with suppress(FileNotFoundError):  # a thread may end while we look
-            found += of.read_text().split()
     return found
 
 

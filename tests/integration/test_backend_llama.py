@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import sys
 from collections.abc import AsyncIterator
-from contextlib import suppress
 from pathlib import Path
 
 import pytest
@@ -15,6 +14,7 @@ from modelway.backends.llama_cpp import LlamaCppBackend
 from modelway.errors import BackendError
 from modelway.events import ModelLoading
 from modelway.pools import PoolManager
+from processes import children
 
 CALL = ChatCall("m", "m", [{"role": "user", "content": "Hi"}])
 
@@ -125,15 +125,6 @@ async def test_closing_at_any_moment_of_a_load_leaves_no_process(tmp_path, engin
         await backend.aclose()
         assert [(await task).kind for task in waiting] == ["connect"] * 2
         assert children() == set()
-
-
-def children() -> set[int]:
-    """The processes whose parent this one is, ended ones that nobody waited for among them."""
-    pids: set[int] = set()
-    for task in Path("/proc/self/task").glob("*/children"):
-        with suppress(FileNotFoundError):  # a thread may end while we look
-            pids.update(map(int, task.read_text().split()))
-    return pids
 
 
 async def test_a_closed_backend_says_so(backend):

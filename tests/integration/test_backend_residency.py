@@ -17,6 +17,7 @@ from modelway.backends.ollama import backend as ollama_backend
 from modelway.backends.openai_compat import OpenAICompatBackend
 from modelway.errors import BackendError
 from modelway.pools import PoolManager
+from processes import children
 
 HELLO = [{"role": "user", "content": "Hi"}]
 M = LoadCall("m", "ours")
@@ -93,6 +94,50 @@ async def test_a_load_that_is_refused(server, ollama, fault: Fault, kind: str) -
     assert (caught.value.kind, caught.value.model) == (kind, "ours")
 
 
+@pytest.mark.parametrize("act", ["load", "unload"])
+async def test_a_server_that_came_back_as_another_version_is_asked_as_that(server, ollama, act: str) -> None:
+    await ollama.load(M)
+    await server.restart()
+    server.version = "0.9.0"
+    server.fail("m", Fault.http(404), times=1)
+    with pytest.raises(BackendError) as caught:
+        await getattr(ollama, act)(M)
+    assert caught.value.kind == "missing"
+    await ollama.load(M)
+    assert [request.body["model"] for request in server.request_history][-2:] == ["m:latest:local", "m"]
+
+
+@pytest.mark.parametrize("name", ["m", "M:latest", "library/m", "registry.ollama.ai/library/m:latest"])
+async def test_an_unload_knows_its_model_by_any_form_of_its_name(server, ollama, monkeypatch, name: str) -> None:
+    monkeypatch.setattr(ollama_backend, "_UNLOAD_S", 0.05)
+    await ollama.load(LoadCall(name, "ours"))
+    gate = server.hold("m", after=1)
+    asking = asyncio.create_task(anext(ollama.stream(ChatCall(name, "ours", HELLO))))
+    await server.wait_for(lambda: gate.waiting == 1)
+    server.gates.clear()
+    with pytest.raises(BackendError, match="was not unloaded"):
+        await ollama.unload(LoadCall(name, "ours"))
+    gate.release()
+    await asking
+
+
+async def test_a_server_that_goes_while_its_unload_is_looked_at_is_an_error(server, ollama) -> None:
+    await ollama.load(M)
+    gate = server.hold("m", after=1)
+    asking = asyncio.create_task(anext(ollama.stream(ChatCall("m", "ours", HELLO))))
+    await server.wait_for(lambda: gate.waiting == 1)
+    server.gates.clear()
+    unloading = asyncio.create_task(ollama.unload(M))
+    while server.path_counts["/api/ps"] < 2:  # noqa: ASYNC110  (nobody tells)
+        await asyncio.sleep(0)
+    await server.down()
+    with pytest.raises(BackendError) as caught:
+        await unloading
+    assert caught.value.kind in {"connect", "reset"}
+    await asyncio.wait({asking})
+    assert asking.exception() is None or isinstance(asking.exception(), BackendError)
+
+
 async def test_a_load_has_its_own_deadline(server, ollama) -> None:
     server.hold("m")
     with pytest.raises(BackendError) as caught:
@@ -143,11 +188,6 @@ async def llama(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> AsyncIterato
     yield backend
     await backend.aclose()
     assert children() == set()
-
-
-def children() -> set[int]:
-    tasks = Path("/proc/self/task").glob("*/children")
-    return {int(pid) for task in tasks for pid in task.read_text().split()}
 
 
 async def test_llama_loads_by_starting_a_process_and_unloads_by_ending_it(llama, tmp_path) -> None:

@@ -6,6 +6,7 @@ import json
 import os
 import subprocess
 import sys
+import urllib.request
 
 import pytest
 from cli_helpers import CODE_PROMPT, NOWHERE, models_served, run, start, write_config
@@ -141,6 +142,24 @@ def test_models_tells_what_the_servers_know_of_declared_models(tmp_path) -> None
     assert "4.0 GB" in shown
     assert "4.1 GB" in shown
     assert "unknown" in next(line for line in shown.splitlines() if line.startswith("far-away"))
+
+
+def test_models_tells_what_is_in_memory_without_a_gateway_too(tmp_path) -> None:
+    with models_served() as server:
+        text = f'[[backends]]\nname = "box"\nkind = "ollama"\nurl = "{server.url}"\nmemory_bytes = 9_000_000_000\n'
+        text += f'[[backends]]\nname = "other"\nkind = "openai"\nurl = "{server.url}"\n'
+        text += '[[models]]\nid = "warm"\nname = "tiny-code"\n[[models]]\nid = "cold"\nname = "tiny-general"\n'
+        text += '[[models]]\nid = "theirs"\nname = "tiny-code"\nbackend = "other"\n'
+        config = tmp_path / "models.toml"
+        config.write_text(text)
+        body = json.dumps({"model": "tiny-code", "messages": []}).encode()
+        urllib.request.urlopen(f"{server.url}/api/chat", body).close()
+        listed = {model["id"]: model for model in json.loads(run("models", "--json", "--config", config).stdout)}
+        shown = run("models", "--config", config).stdout
+    known = {id_: model["in_memory"]["warmth"] for id_, model in listed.items() if id_ in {"warm", "cold", "theirs"}}
+    assert known == {"warm": "warm", "cold": "cold", "theirs": None}
+    assert listed["warm"]["in_memory"]["held_bytes"] == 4_000_000_000
+    assert "unknown: its server loads and unloads as it likes" in shown
 
 
 def test_without_configured_models_those_of_this_device_are_found_and_guesses_are_marked(monkeypatch) -> None:

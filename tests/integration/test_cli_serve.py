@@ -50,9 +50,14 @@ def test_models_knows_health_and_load_while_a_gateway_runs(tmp_path, monkeypatch
         process.send_signal(signal.SIGTERM)
         process.communicate(timeout=4)
     heading, *rows = shown.stdout.splitlines()
-    assert heading.split()[-6:] == ["HEALTH", "RUNNING", "WAITING", "WARM", "IN", "MEMORY"]
-    assert [row.split()[-6:] for row in rows] == [["available", "0", "0", "cold", "0.0", "MB"]] * 3
-    assert listed["tiny-code"]["running"]["warmth"] == "cold"
+    assert heading.split()[-6:] == ["WARM", "IN", "MEMORY", "HEALTH", "RUNNING", "WAITING"]
+    assert [row.split()[-4:] for row in rows] == [["unknown", "available", "0", "0"]] * 3
+    assert [row.count("unknown: its server does not answer") for row in rows] == [1, 1, 1]
+    assert listed["tiny-code"]["in_memory"] == {
+        "warmth": None,
+        "held_bytes": None,
+        "why_unknown": "its server does not answer",
+    }
     assert (listed["tiny-code"]["running"]["state"], listed["tiny-code"]["running"]["waiting"]) == ("closed", 0)
     assert other.stdout.splitlines()[-1].endswith("not served"), "the gateway has read an older file"
 

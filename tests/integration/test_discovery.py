@@ -263,11 +263,18 @@ def test_names_of_found_models(text: str, answers: dict[str, list[str]], ids: li
 @pytest.mark.parametrize("word", ["", " ", "unknown", "Unknown", "Q4\n", "\x1b[31mred", "\u202eQ4", " Q4", "x" * 61])
 def test_absurd_facts_are_left_out(word: str) -> None:
     told = ServedModel(
-        "m", max_context=2**40, size_bytes=2**60, license="words without meaning", quantization=word, parameters=word,
+        "m", max_context=2**40, size_bytes=2**60, license="\x1b[31m", quantization=word, parameters=word,
         family=word,
     )  # fmt: skip
     (model,) = complete(Config(), {"ollama": [told]}).models
     assert written(model) == {"id": "m", "backend": "ollama", "strengths": ("general",)}
+
+
+def test_a_licence_that_is_not_recognised_is_shown_and_unknown() -> None:
+    completed = complete(Config(), {"ollama": [ServedModel("m", license="House Rules\nBe kind.")]})
+    (model,) = resolve(completed).models
+    assert completed.models[0].license == "House Rules"
+    assert (model.license, model.license_tier) == (None, "unknown")
 
 
 def test_what_a_model_is_completes_what_was_left_out() -> None:

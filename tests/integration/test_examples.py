@@ -48,7 +48,7 @@ async def test_stream(tmp_path: Path) -> None:
         config = write_config(tmp_path, server.url)
         status, out, err = await run_example("stream.py", CODE_PROMPT, MODELWAY_CONFIG=str(config))
     assert (status, out) == (0, "def parse(): pass\n")
-    assert "[tiny-code, on this device, answers: " in err
+    assert "tiny-code, on this device, answers: " in err
 
 
 async def test_stream_says_in_one_line_what_is_wrong(tmp_path: Path) -> None:

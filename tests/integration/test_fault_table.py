@@ -100,7 +100,8 @@ def check_caller(row: Row, events: list[ConductorMessage], error: Exception | No
             assert text_of(events) == SECOND
             assert isinstance(events[-1], Finished)
             assert (events[-1].model, events[-1].backend) == ("second-model", "second")
-            kinds = [type(event) for event in events if not isinstance(event, ModelLoading)]
+            assert tuple(event.kind for event in events if isinstance(event, Degraded)) == row.degraded
+            kinds = [type(event) for event in events if not isinstance(event, ModelLoading | Degraded)]
             assert kinds[:3] == [ModelSelected, FallingBack, TextDelta], "the notice comes before the first word"
         case Then.INTERRUPTED:
             assert isinstance(error, StreamInterrupted)

@@ -21,7 +21,17 @@ from modelway.errors import (
     StreamInterrupted,
     UnknownModel,
 )
-from modelway.events import FallingBack, Finished, ModelSelected, Queued, TextDelta, ThinkingDelta, ToolCallDelta, Usage
+from modelway.events import (
+    FallingBack,
+    Finished,
+    ModelLoading,
+    ModelSelected,
+    Queued,
+    TextDelta,
+    ThinkingDelta,
+    ToolCallDelta,
+    Usage,
+)
 from modelway.gateway import ollama_lines, openai
 from modelway.gateway.asked import Asked
 from modelway.gateway.facts import Facts, clean
@@ -339,6 +349,9 @@ def test_what_was_waited_is_summed_over_candidates(monkeypatch: pytest.MonkeyPat
     assert known.waiting_comment() == "queued position=1"
     assert at(4, FallingBack("a", "c", "it")) == "3000"
     assert known.waiting_comment().startswith("waiting model=c")
+    assert at(5, ModelLoading("c", "b", 4.0)) == "3000"
+    now[0] = 5.9
+    assert known.waiting_comment() == "loading model=c eta_s=3"
     assert at(6, Queued("c", "b", 1, None)) == "3000"
     assert at(7, Queued("c", "b", 0, 0.0)) == "4000"
     now[0] = 9

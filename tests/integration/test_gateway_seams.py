@@ -10,7 +10,7 @@ import pytest
 from conductor_kit import OpenConductor, config_text, few, going_on
 from gateway_support import CHAT, HELLO, client_of, gateway_over, ndjson, sse, text_of
 
-from modelway.gateway.relay import DEADLINE_HEADER
+from modelway.gateway.relay import DEADLINE_HEADER, PREFER_WARM_HEADER
 from modelway.testing import Fault, FaultKind, MultiModelMockBackend
 
 BREAK = Fault(FaultKind.RESET_MID_STREAM, after=2)
@@ -126,3 +126,26 @@ async def test_two_deadlines_are_none(client, server):
     async with client.post(CHAT, json=body(CHAT, stream=True), headers=headers) as response:
         assert response.status == 400
     assert not server.request_history
+
+
+@pytest.mark.parametrize("values", [["yes"], ["True"], [""], ["1"], ["true", "true"]])
+async def test_a_word_on_warm_models_that_is_neither_true_nor_false_is_refused(client, server, values):
+    headers = [(PREFER_WARM_HEADER, value) for value in values]
+    async with client.post(CHAT, json=body(CHAT, stream=True), headers=headers) as response:
+        answer = await response.json()
+    assert (response.status, answer["error"]["code"]) == (400, "invalid_request")
+    assert answer["error"]["message"].startswith("x-modelway-prefer-warm: ")
+    assert not server.request_history
+
+
+@pytest.mark.parametrize(("value", "model"), [("true", "deep-model"), ("false", "code-model")])
+async def test_a_client_says_whether_a_warm_model_may_answer_instead(open_conductor, server, value, model):
+    conductor = open_conductor(config_text(server.url))
+    conductor.router.model_loaded("deep-model")
+    async with gateway_over(conductor) as url, client_of(url) as session:
+        headers = {PREFER_WARM_HEADER: value}
+        async with session.post(CHAT, json=body(CHAT, stream=False), headers=headers) as response:
+            told = response.headers
+    assert (told["x-modelway-model"], told["x-modelway-reason"] == "warm") == (model, model == "deep-model")
+    warning = told.get("x-modelway-warning", "")
+    assert warning.startswith("deep-model answers instead of code-model") == (model == "deep-model")

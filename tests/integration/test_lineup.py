@@ -54,11 +54,12 @@ def made(monkeypatch: pytest.MonkeyPatch) -> list[Fake]:
 
 
 WORDS = load_words()
+NO_CONTROL = {}.get
 
 
 def lineup(text: str, before: Lineup | None = None) -> Lineup:
     settings = resolve(Config.from_toml('[defaults]\ngeneral = "a"\n' + text), {})
-    made = Lineup(settings, WORDS, before)
+    made = Lineup(settings, WORDS, before, clear_control=NO_CONTROL)
     for backend in settings.backends:
         made.backend(backend.name)
     return made
@@ -98,7 +99,7 @@ async def test_only_what_a_change_concerns_is_made_anew(made, old, new, concerne
 async def test_what_both_need_is_taken_over_before_the_first_closes(made):
     first = lineup(OLLAMA)
     settings = first.settings
-    second = Lineup(settings, WORDS, first)
+    second = Lineup(settings, WORDS, first, clear_control=NO_CONTROL)
     await first.retire()
     assert first.closed
     assert second.backend("one") is made[0]
@@ -135,8 +136,8 @@ async def test_a_change_that_is_taken_back_finds_what_still_runs(made):
 
 async def test_a_backend_first_used_by_the_older_one_serves_the_newer_one_too(made):
     settings = resolve(Config.from_toml('[defaults]\ngeneral = "a"\n' + OLLAMA), {})
-    first = Lineup(settings, WORDS)
-    second = Lineup(settings, WORDS, first)
+    first = Lineup(settings, WORDS, clear_control=NO_CONTROL)
+    second = Lineup(settings, WORDS, first, clear_control=NO_CONTROL)
     assert first.backend("one") is second.backend("one")
     assert len(made) == 1
     await first.aclose()

@@ -31,6 +31,7 @@ from modelway.testing.simulator.scenarios import (
     BIG_BESIDE_SMALL,
     BURSTS,
     BUSY_NEIGHBOUR,
+    FROM_DOCUMENTS,
     HEAVY_USER,
     OWN_LISTS,
     SCENARIOS,
@@ -49,6 +50,14 @@ MAX_WAIT_S = 30.0
 
 def p95(ordered: list[float]) -> float:
     return percentile(ordered, 95)
+
+
+def test_an_embedding_before_each_answer_costs_one_load_in_all() -> None:
+    parted, whole = FROM_DOCUMENTS.run(Routed()), FROM_DOCUMENTS.run(Routed(backend={"embedding_bytes": 0}))
+    assert [stay.model for stay in parted.stays].count("E") == 1
+    assert parted.loads <= 0.5 * whole.loads
+    assert parted.span_s <= 0.8 * whole.span_s
+    assert p95(parted.waits_s("E")) <= 0.3, "once loaded, an embedding waits for nobody"
 
 
 def test_clients_that_alternate_get_batches() -> None:

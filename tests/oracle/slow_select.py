@@ -7,9 +7,13 @@ The rules (docs/decisions.md and the comments of select.rs, fallback.rs and tabl
   task stands for its default model and leads on to that model's own chain too. No model comes twice.
 - Candidates: the model that the caller named and what follows it; then for the class the default, its chain,
   models that are good at it, the others, those that are bad at it. What is equal so far is ordered by licence,
-  cost and time to the first token, then as configured.
-- A candidate that is not on this machine, lacks what the request needs, is too short for it, or is out of order
-  is passed over. The first that is left serves, the others follow.
+  cost and time to the first token, then as configured; but those of somebody else stand behind all that are not.
+- A candidate that is forbidden for its licence, that the request may not go to, that lacks what the request needs, is
+  too short for it, or is out of order is passed over. The first that is left serves, the others follow.
+- A request may go to a server of the user's own network (written by its literal address) where that is allowed, and
+  elsewhere where all that is allowed at all, its caller does not forbid it, nothing has to be searched for secrets, it
+  holds no images, and one consent in force names the destination, the model or none, and all kinds of data in it. Who
+  lacks nothing but that consent is told; a model so named by the caller, or nothing else being left, is an error.
 - Of models of the same rank those that failed lately stand behind the others, and then those whose first token is
   expected later than the task wants it: by what was seen of the model, else by what is written of it. The best at a
   task is of the rank of those good at it, where nobody wrote a default or a chain. What the caller's word leads to
@@ -35,7 +39,18 @@ REASON_OF = {
     "images": "capability",
     "context_length": "context_length",
     "unavailable": "fallback",
+    "license": "fallback",
+    **dict.fromkeys(("local_only", "unscanned", "images_leave", "consent"), "privacy"),
 }
+#: A licence of each tier, as the cases write them.
+LICENSE_OF = {
+    "permissive": "apache-2.0",
+    "copyleft": "gpl",
+    "restricted": "llama3.1",
+    "proprietary": "proprietary",
+}
+#: A moment of 2027, in seconds since 1970.
+NOW_S = 1_800_000_000
 
 
 def unique(items: list[str]) -> list[str]:
@@ -71,13 +86,15 @@ def merit(model: Case) -> tuple[int, int, float]:
 
 
 def best_at(case: Case, task: str) -> str | None:
-    """What stands for a default that nobody configured: the best model on this machine that is good at the task."""
+    """What stands for a default that nobody configured: the best model on this machine that is good at the task, and
+    one that is forbidden only where there is no other."""
+    models = models_of(case)
     good = [
         name
-        for name, model in models_of(case).items()
+        for name, model in models.items()
         if task in model.get("strengths", ()) and model.get("location", "device") == "device"
     ]
-    return min(good, key=lambda name: merit(models_of(case)[name]), default=None)
+    return min(good, key=lambda name: (is_forbidden(case, models[name]), merit(models[name])), default=None)
 
 
 def written_chain(case: Case, name: str) -> list[str]:
@@ -141,21 +158,65 @@ def for_class(case: Case, task: str) -> list[str]:
     first = first_model(case, task)
     return sorted(
         models,
-        key=lambda name: (rank(case, task, name), name != first, merit(models[name]), list(models).index(name)),
+        key=lambda name: (
+            rank(case, task, name),
+            models[name].get("location") == "external",
+            name != first,
+            merit(models[name]),
+            list(models).index(name),
+        ),
     )
 
 
-def passed_over(model: Case, request: Case, down: set[str]) -> str | None:
+def is_forbidden(case: Case, model: Case) -> bool:
+    tier = model.get("license", "unknown")
+    names = {name.lower() for name in case.get("forbid", ())}
+    return bool(names & {tier, LICENSE_OF.get(tier)})
+
+
+def kinds_of(request: Case, task: str) -> set[str]:
+    """Kinds of data in a request without messages."""
+    prompt = request.get("prompt", "")
+    has_code_line = any(line.rstrip(" \t\r").endswith((";", "{", "}")) for line in prompt.split("\n"))
+    has_code = task == "code" or "```" in prompt or "~~~" in prompt or has_code_line
+    return {"text", *(["code"] if has_code else []), *(["images"] if request.get("images", 0) else [])}
+
+
+def kept_here(case: Case, model: Case, request: Case, kinds: set[str]) -> str | None:
+    """Why the request may not go where the model is."""
+    place = model.get("location", "device")
+    policy = {"allow_external": False, "allow_lan": False, "secret_scan": True, **case.get("privacy", {})}
+    if place == "device" or (place == "lan" and "destination" in model and policy["allow_lan"]):
+        return None
+    if not policy["allow_external"]:
+        return str(place)
+    if request.get("allow_external") is False:
+        return "local_only"
+    if policy["secret_scan"]:
+        return "unscanned"
+    if "images" in kinds:
+        return "images_leave"
+    for consent in case.get("consents", ()):
+        is_for_it = consent["destination"] == model["destination"] and consent.get("model") in {None, model["id"]}
+        is_now = consent.get("since_s", 0) <= NOW_S < consent.get("until_s", float("inf"))
+        if is_for_it and is_now and kinds <= set(consent["kinds"]):
+            return None
+    return "consent"
+
+
+def passed_over(case: Case, model: Case, request: Case, task: str, down: set[str]) -> str | None:
     tokens = request["context_tokens"]
-    checks = {
-        "external": model.get("location") == "external",
-        "lan": model.get("location") == "lan",
-        "tools": request.get("tools", False) and not model.get("tools", False),
-        "images": request.get("images", 0) > 0 and not model.get("vision", False),
-        "context_length": "context" in model and model["context"] < tokens,
-        "unavailable": model["id"] in down,
-    }
-    return next((why for why, applies in checks.items() if applies), None)
+    kept = kept_here(case, model, request, kinds_of(request, task))
+    checks = [
+        ("license", is_forbidden(case, model)),
+        (kept, kept not in {None, "consent"}),
+        ("tools", request.get("tools", False) and not model.get("tools", False)),
+        ("images", request.get("images", 0) > 0 and not model.get("vision", False)),
+        ("context_length", "context" in model and model["context"] < tokens),
+        ("unavailable", model["id"] in down),
+        ("consent", kept == "consent"),
+    ]
+    return next((why for why, applies in checks if applies), None)
 
 
 class State(NamedTuple):
@@ -200,28 +261,53 @@ def select(case: Case, request: Case, read: tuple[str, str], state: State) -> Ca
         own = unique([explicit, *followers(case, explicit)])
     order = for_class(case, task)
     candidates = unique([*own, *order])
-    why = {name: passed_over(models[name], request, state.down) for name in candidates}
+    why = {name: passed_over(case, models[name], request, task, state.down) for name in candidates}
     left = [name for name in candidates if why[name] is None]
     rejected = [[name, why[name]] for name in candidates if why[name] is not None]
+    needs_consent = [name for name in candidates if why[name] == "consent"]
+    if explicit is not None and why[explicit] == "consent":
+        needs_consent, left = [explicit], []
+    if not left and needs_consent:
+        # It is asked about one destination at a time.
+        destination = models[needs_consent[0]]["destination"]
+        there = [name for name in needs_consent if models[name]["destination"] == destination]
+        kinds = [kind for kind in ("text", "code", "images") if kind in kinds_of(request, task)]
+        return {"error": "consent_required", "needs_consent": there, "destination": destination, "kinds": kinds}
     if not left:
-        too_short = [models[name]["context"] for name in candidates if why[name] == "context_length"]
+        may_go = [
+            name for name in candidates if kept_here(case, models[name], request, kinds_of(request, task)) is None
+        ]
+        too_short = [models[name]["context"] for name in may_go if why[name] == "context_length"]
         if too_short and "unavailable" not in why.values():
             return {"error": "context_too_long", "needed": request["context_tokens"], "longest": max(too_short)}
         return {"error": "none_left", "rejected": rejected}
     if left[0] != candidates[0]:
         reason = REASON_OF[str(why[candidates[0]])]
     burdens = {name: (name in state.ailing, is_late(case, task, name, state)) for name in order}
-    least_first = sorted(order, key=lambda name: (rank(case, task, name), burdens[name]))
+    is_external = {name: models[name].get("location") == "external" for name in order}
+    least_first = sorted(order, key=lambda name: (rank(case, task, name), is_external[name], burdens[name]))
     serving = [name for name in unique([*own, *least_first]) if why[name] is None]
     tie_break = None
     if serving[0] != left[0]:
         tie_break = "health" if left[0] in state.ailing and serving[0] not in state.ailing else "budget"
+    elif serving[0] not in own:
+        # Which of those that nothing else tells apart would serve, if licences counted nothing?
+        best = serving[0]
+        equals = [
+            name
+            for name in left
+            if (rank(case, task, name), is_external[name], burdens[name])
+            == (rank(case, task, best), is_external[best], burdens[best])
+        ]
+        otherwise = min(equals, key=lambda name: (merit(models[name])[1:], list(models).index(name)))
+        tie_break = "license" if merit(models[best])[0] < merit(models[otherwise])[0] else None
     return {
         "model": serving[0],
         "reason": reason,
         "tie_break": tie_break,
         "chain": serving[1:],
         "rejected": rejected,
+        "needs_consent": needs_consent,
     }
 
 
@@ -234,10 +320,13 @@ class Seen(NamedTuple):
 
 
 def after(case: Case, outcomes: list[Seen]) -> State:
-    """What is known right after these, nothing having been waited for; one backend has all."""
+    """What is known right after these, nothing having been waited for; each destination, and this device, is one
+    backend."""
     down, ailing, first_token = set(), set(), {}
-    backend_is_down, backend_is_ailing = judged([_OF_BACKEND.get(seen.kind, "good") for seen in outcomes])
+    backend_of = {name: model.get("destination") for name, model in models_of(case).items()}
     for model in models_of(case):
+        of_backend = [seen for seen in outcomes if backend_of.get(seen.model) == backend_of[model]]
+        backend_is_down, backend_is_ailing = judged([_OF_BACKEND.get(seen.kind, "good") for seen in of_backend])
         of_model = [seen for seen in outcomes if seen.model == model]
         kinds = [seen.kind for seen in of_model]
         for seen in of_model:
@@ -290,8 +379,7 @@ def faults(case: Case) -> Faults:
         return f"task {name}" if name in TASKS else model_called(case, name)
 
     def is_served(task: str) -> bool:
-        strong = any(task in model.get("strengths", ()) for model in models_of(case).values())
-        return strong or task in case.get("defaults", {})
+        return first_model(case, task) is not None
 
     for start, links in case.get("fallbacks", {}).items():
         path = f"fallbacks.{start}"

@@ -185,6 +185,63 @@ def test_where_warm_models_are_preferred_one_passes_the_configured_one() -> None
     assert router.select(code).model == "a"
 
 
+def test_no_request_leaves_the_device_because_a_model_would_have_to_be_loaded() -> None:
+    sizes = {"a": 6, "b": 6}
+    plain = settings(sizes, {"memory_bytes": 20, "is_managed": True}, prefer_warm=True, defaults=[("code", "a")])
+    plain["models"].append(
+        plain["models"][1]
+        | {
+            "id": "far",
+            "backend": "api",
+            "location": "external",
+            "destination": "api.example.com",
+            "memory_bytes": None,
+        }
+    )
+    plain["privacy"] = {"allow_external": True, "allow_lan": False, "secret_scan": False}
+    router = CoreRouter(plain, clock=Clock())
+    router.set_consents([{"id": "c", "destination": "api.example.com", "kinds": ["text", "code"]}])
+    code = mw.RoutingRequest("a parser", task="code")
+    assert (router.select(code).model, router.select(code).chain) == ("a", ("b", "far"))
+    router.model_loaded("b")
+    assert router.select(code).reason == "warm"
+
+
+@pytest.mark.parametrize("configured", [False, True])
+@pytest.mark.parametrize("asked", [None, False, True])
+def test_the_caller_s_word_on_warm_models_stands_before_the_configuration_s(
+    configured: bool, asked: bool | None
+) -> None:
+    device = {"memory_bytes": 20, "is_managed": True}
+    router = CoreRouter(settings({"a": 6, "b": 6}, device, prefer_warm=configured, defaults=[("code", "a")]))
+    router.model_loaded("b")
+    request = mw.RoutingRequest("a parser", task="code", prefer_warm=asked)
+    assert request.prefer_warm is asked
+    assert router.select(request).model == ("b" if (configured if asked is None else asked) else "a")
+
+
+def test_a_warm_model_passes_where_somebody_tells_what_a_backend_has_that_loads_by_itself() -> None:
+    router = CoreRouter(settings({"a": 6, "b": 6}, {}, defaults=[("code", "a")]), clock=Clock())
+    request = mw.RoutingRequest("a parser", task="code", prefer_warm=True)
+    assert router.select(request).model == "a", "nobody knows what is in memory"
+    router.model_loaded("b")
+    assert (router.select(request).model, router.select(request).rejected) == ("b", (("a", "cold"),))
+
+
+def test_a_warm_model_that_is_slow_for_the_task_passes_and_one_that_fails_does_not() -> None:
+    plain = settings({"w": 6, "c": 6}, {"memory_bytes": 20, "is_managed": True}, prefer_warm=True)
+    plain["budgets_ms"] = {"quick": 100, "standard": 2_000, "deep": 30_000}
+    router = CoreRouter(plain, clock=Clock())
+    router.model_loaded("w", load_ms=10)
+    router.model_loaded("c", load_ms=10)
+    router.model_unloaded("c")
+    router.record_outcome("w", mw.RequestOutcome(True, ttft_ms=5_000.0))
+    slow = router.select("hello")
+    assert (slow.model, slow.reason, slow.rejected) == ("w", mw.SelectionReason.Warm, (("c", "cold"),))
+    router.record_outcome("w", mw.RequestOutcome(False, kind="timeout"))
+    assert router.select("hello").model == "c"
+
+
 def test_one_model_at_a_time_computes() -> None:
     router, clock = managed({"a": 4, "b": 4}, computes_alone=True)
     for model in ("a", "b"):
@@ -231,3 +288,13 @@ def test_a_clock_that_knows_its_router_does_not_keep_it_alive() -> None:
     del router, clock
     gc.collect()
     assert gone() is None
+
+
+def test_a_load_is_kept_with_the_health_of_its_model_whoever_had_it_loaded() -> None:
+    router, _ = managed({"a": 6})
+    assert router.health("a").load_ms is None
+    router.model_loaded("a", load_ms=400)
+    assert router.health("a").load_ms == 400
+    router.model_loaded("a")
+    assert router.health("a").load_ms == 400, "seen, not measured"
+    assert router.health("a").successes == 0

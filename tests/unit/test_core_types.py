@@ -163,6 +163,8 @@ def test_a_decision_as_json_is_the_decision(router: mw.ModelRouter) -> None:
         "tie_break": None,
         "chain": ["b"],
         "rejected": [],
+        "kinds": [],
+        "needs_consent": [],
         "scores": decision.scores,
         "budget_ms": 2_000,
         "context_tokens": decision.context_tokens,

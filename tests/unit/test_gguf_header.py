@@ -68,6 +68,7 @@ def as_the_package_reads(path: Path) -> GgufHeader:
         quantization=gguf.LlamaFileType(file_type).name.partition("_")[2],
         license=field("general.license"),
         license_name=field("general.license.name"),
+        license_link=field("general.license.link"),
         size_label=field("general.size_label"),
         parameter_count=sum(int(found.n_elements) for found in reader.tensors),
         parts=field("split.count") or 1,

@@ -27,10 +27,22 @@ SHOWN = Shown(frozenset({"completion"}), 4096, "MIT", None, "Q8_0", "3.2B", "lla
 
 def test_a_page_is_kept_without_what_makes_it_large() -> None:
     shown = shown_of(PAGE)
-    assert shown == Shown(frozenset({"completion", "tools"}), 32768, shown.license, None, "Q4_K_M", "7.6B", "qwen2")
-    assert shown.license is not None
-    assert shown.license.startswith("MIT License")
-    assert len(shown.license) == 2_000
+    assert shown == Shown(frozenset({"completion", "tools"}), 32768, "mit", None, "Q4_K_M", "7.6B", "qwen2")
+
+
+@pytest.mark.parametrize(
+    ("text", "facts", "license"),
+    [
+        ("LLAMA 3.1 COMMUNITY LICENSE AGREEMENT", {"general.license": "mit"}, "llama3.1"),
+        ("MIT License\n" + "and so on\n" * 200 + "DEEPSEEK LICENSE AGREEMENT\n", {}, "deepseek"),
+        (None, {"general.license": "other", "general.license.name": "qwen-research"}, "qwen-research"),
+        (None, {"general.license": "other", "general.license.link": "https://ai.google.dev/gemma/terms"}, "gemma"),
+        ("House Rules", {}, "House Rules"),
+        (None, {}, None),
+    ],
+)
+def test_a_licence_is_named_by_its_text_else_by_the_file(text: Any, facts: dict[str, Any], license: Any) -> None:
+    assert shown_of({"license": text, "model_info": facts}).license == license
 
 
 @pytest.mark.parametrize(

@@ -17,6 +17,7 @@ import modelway as mw
 import modelway.testing
 from modelway.config.sections import BackendConfig, ModelConfig
 from modelway.config.trust import ConsentConfig
+from modelway.doctor.diagnosis import CHECKS
 from modelway.events import Finished, ModelSelected, Usage
 from modelway.gateway.facts import Facts
 from modelway.gateway.routes import make_app
@@ -198,3 +199,7 @@ def test_the_fields_of_faults_are_told() -> None:
     rows = re.findall(r"^\| `[A-Z_0-9]+` \| .* \|(.*)\|$", paper("docs/testing.md"), re.M)
     told = {name for row in rows for name in CODE.findall(row)}
     assert told == {field.name for field in dataclasses.fields(modelway.testing.Fault)} - {"kind"}
+
+
+def test_every_check_of_the_doctor_has_its_row() -> None:
+    assert first_cells(paper("docs/doctor.md")) == [check.__name__ for check in CHECKS]

@@ -12,7 +12,7 @@ import pytest
 
 import modelway as mw
 from modelway.errors import StateError
-from modelway.privacy.consent import ConsentStore
+from modelway.privacy.consent import ConsentStore, consents_of
 
 
 def test_nothing_is_consented_to_at_first(tmp_path: Path) -> None:
@@ -165,5 +165,5 @@ def test_those_of_the_configuration_stand_beside_them(tmp_path: Path) -> None:
     assert (other.destination, other.kinds, other.model, other.until) == ("10.0.0.5:8000", ("text",), "m", None)
     with pytest.raises(LookupError, match="remove it there"):
         store.revoke("api.example.com")
-    store.configure(config.privacy.consents[:1])
-    assert store.all() == (one,)
+    assert store.for_core() == []
+    assert consents_of(config.privacy.consents, (one, other)) == (one, other)

@@ -129,10 +129,11 @@ def place(tmp_path_factory: pytest.TempPathFactory, engine_imports: Path | None)
         program = programs / name
         program.write_text(f'#!/bin/sh\nexec "{sys.executable}" {what}"$@"\n')
         program.chmod(0o755)
-    with run_in_thread(
-        MultiModelMockBackend({name: MockModelConfig(reply=text) for name, text in REPLIES.items()})
-    ) as server:
+    able = ["completion", "tools"]
+    models = {name: MockModelConfig(reply=text, capabilities=able) for name, text in REPLIES.items()}
+    with run_in_thread(MultiModelMockBackend(models)) as server:
         ours = {"OLLAMA_HOST": server.url, "MODELWAY_HOST": "127.0.0.1:0", "XDG_CONFIG_HOME": str(folder / "config")}
+        ours["XDG_STATE_HOME"] = str(folder / "state")
         environment = {
             key: value for key, value in os.environ.items() if not key.lower().endswith(("_proxy", "_config"))
         }
@@ -149,7 +150,7 @@ def gateway(place: Place) -> Iterator[str]:
 def test_the_readme_begins_with_the_two_commands_and_shows_every_other() -> None:
     assert README_BLOCKS[0].lines() == ["make demo", "make test"]
     shown = {line.split()[1] for block in README_BLOCKS for line in block.lines() if line.startswith("modelway ")}
-    assert shown == {"route", "ask", "chat", "serve", "models", "config", "eval", "train"}
+    assert shown == {"route", "ask", "chat", "serve", "models", "licenses", "doctor", "config", "eval", "train"}
 
 
 def test_the_first_listings_of_the_readme_have_ten_lines() -> None:

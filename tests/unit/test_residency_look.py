@@ -5,6 +5,7 @@ from __future__ import annotations
 import pytest
 from residency_kit import GB, Box, broken, config_text
 
+from modelway.backends.base import RunningModel
 from modelway.config import Config
 from modelway.residency.machine import Machine
 from modelway.residency.names import Names
@@ -100,9 +101,32 @@ async def test_a_backend_that_a_new_configuration_brings_is_managed_from_the_nex
         assert box.backend.done == [("load", "a")]
 
 
+async def test_after_a_load_that_a_new_configuration_overtook_the_server_in_force_is_asked(monkeypatch) -> None:
+    async with Box(TWO) as box:
+        box.backend.go.clear()
+        box.waiters.apply(box.router.preload("a"))
+        await box.steps()
+
+        async def nothing() -> list[RunningModel]:
+            return []
+
+        monkeypatch.setattr(box.backend, "running", nothing)  # that of the new server
+        box.router.replace_config(Config.from_toml(TWO.replace("127.0.0.1:9", "127.0.0.1:10")))
+        box.backend.go.set()
+        await box.steps()
+        assert box.router.reports == [("loaded", "a"), ("unloaded", "a")]
+        assert box.held() == {}
+
+
 @pytest.mark.parametrize(
     ("name", "ids"),
-    [("llama3:latest", ["ours", "twin"]), ("LLAMA3", ["ours", "twin"]), ("mine", []), ("file", ["file"])],
+    [
+        ("llama3:latest", ["ours", "twin"]),
+        ("LLAMA3", ["ours", "twin"]),
+        ("library/llama3", ["ours", "twin"]),
+        ("mine", []),
+        ("file", ["file"]),
+    ],
 )
 def test_whose_a_name_is(name: str, ids: list[str]) -> None:
     text = config_text() + "".join(

@@ -9,6 +9,7 @@ import threading
 import pytest
 from residency_kit import GB, Box, broken, config_text, too_large
 
+from modelway.backends.base import LoadCall
 from modelway.config import Config
 from modelway.errors import NoModelAvailable
 from modelway.residency.machine import Machine
@@ -309,3 +310,23 @@ async def test_of_two_managers_of_one_router_the_first_does_the_work() -> None:
 async def _until(is_so) -> None:
     while not is_so():  # noqa: ASYNC110  (the linger of an idle model ends by a timer of the waiters)
         await asyncio.sleep(0.001)
+
+
+async def test_a_load_may_take_four_times_what_loads_of_the_model_took(monkeypatch: pytest.MonkeyPatch) -> None:
+    allowed: list[float | None] = []
+    async with Box(config_text(10, a=6)) as box:
+        load = box.backend.load
+
+        async def noted(call: LoadCall) -> None:
+            allowed.append(call.load_s)
+            await load(call)
+
+        monkeypatch.setattr(box.backend, "load", noted)
+        await box.serve("a")
+        box.router.model_loaded("a", load_ms=60_000.0)
+        measured = box.router.health("a").load_ms
+        assert measured is not None
+        box.router.model_unloaded("a")
+        await box.serve("a")
+    assert allowed[0] is None, "as configured"
+    assert allowed[1] == pytest.approx(max(4 * measured, 30_000.0) / 1000)

@@ -175,7 +175,10 @@ def test_every_decision_says_why(request_: mw.RoutingRequest, reason: str, says:
 
 
 def test_every_word_of_the_core_has_a_sentence() -> None:
-    for rejection in ("external", "lan", "tools", "images", "context_length", "unavailable"):
+    for rejection in (
+        "external", "lan", "local_only", "unscanned", "images_leave", "consent", "license",
+        "tools", "images", "context_length", "unavailable", "cold",
+    ):  # fmt: skip
         assert explain.rejection_sentence(rejection)
     for held in (None, "rate_limited", "busy", "missing", "unauthorized"):
         assert explain.not_now_sentence(held)
@@ -233,3 +236,25 @@ def test_a_router_is_used_from_many_threads_while_its_configuration_changes() ->
         for turn in range(20):
             router.replace_config(configs[turn % 2])
         assert all(answers)
+
+
+def test_a_router_knows_what_its_configuration_consents_to() -> None:
+    text = (
+        "[privacy]\nallow_external = true\nsecret_scan_before_external = false\n%s"
+        '[[backends]]\nname = "p"\nkind = "openai"\nurl = "https://api.example.com/v1"\n'
+        '[[models]]\nid = "big"\nbackend = "p"\n'
+    )
+    consent = '[[privacy.consents]]\ndestination = "api.example.com"\n'
+    router = mw.ModelRouter(mw.Config.from_toml(text % consent))
+    assert router.select("hello").model == "big"
+    allowed = router.clear("big", "hello", "r1")
+    router.replace_config(mw.Config.from_toml(text % consent))
+    assert allowed is not None
+    assert allowed.is_valid
+    router.replace_config(mw.Config.from_toml(text % ""))
+    assert not allowed.is_valid
+    with pytest.raises(mw.ConsentRequired):
+        router.select("hello")
+    router.set_consents([{"id": "a1", "destination": "api.example.com", "kinds": ["text"]}])
+    router.replace_config(mw.Config.from_toml(text % ""))
+    assert router.select("hello").model == "big", "what was given beside the configuration stays"

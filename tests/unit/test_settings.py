@@ -44,7 +44,7 @@ def problems(text: str, **environ: str) -> dict[str, str]:
         ("openai", "http://[::1]:1", None, "device"),
         ("openai", "http://192.168.1.2", None, "lan"),
         ("openai", "http://gpu-box", None, "external"),
-        ("ollama", "http://0.0.0.0:11434", None, "external"),
+        ("ollama", "https://0.0.0.0:11434", None, "external"),
         ("ollama", "http://127.0.0.1:1", "external", "external"),
         ("ollama", "http://127.0.0.1:1", "lan", "lan"),
         ("ollama", "http://127.0.0.1:1", "device", "device"),
@@ -149,6 +149,8 @@ def test_a_declared_model_with_everything() -> None:
         cost_tier="low",
         license_tier="copyleft",
         location="lan",
+        destination="127.0.0.1:11434",
+        license="gpl",
         display_name="M",
     )
 

@@ -25,6 +25,7 @@ __all__ = [
     "RunningModel",
     "ServedModel",
     "parameters_label",
+    "same_name",
 ]
 
 #: How long a probe may take: a server that needs longer to say its version serves nobody well.
@@ -79,7 +80,7 @@ class ServedModel:
     of its files, ``quantization`` what most weights are stored in (Q4_K_M), ``parameters`` how many there are (7.6B),
     ``family`` the architecture (llama, qwen2). ``kv_bytes_per_token`` is the memory that each token of its context
     takes, ``loaded_context`` the tokens that it is loaded for, in all requests at once, where nothing else is asked
-    for. ``path`` is the file of a model that modelway runs itself.
+    for. ``license`` is what its licence is called. ``path`` is the file of a model that modelway runs itself.
     """
 
     name: str
@@ -170,3 +171,12 @@ def parameters_label(count: int) -> str | None:
         if 0.9995 * unit <= count < 999.5 * unit:
             return f"{count / unit:.{1 if count < 100 * unit else 0}f}{letter}"
     return None
+
+
+def same_name(name: str) -> str:
+    """The form in which two names of one model are equal.
+
+    Servers compare names without regard to case. Ollama's ``registry.ollama.ai/library/mistral:latest`` is ``mistral``,
+    and its lists leave out the registry and ``library``.
+    """
+    return name.lower().removeprefix("registry.ollama.ai/").removeprefix("library/").removesuffix(":latest")

@@ -2,19 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from modelway.backends.base import Backend, Deadlines
 from modelway.config.rates import NO_LIMITS
 from modelway.errors import ConfigError, ConfigProblem
-from modelway.pools import ConnectionConfig, Door, PoolManager
+from modelway.pools import ConnectionConfig, Door, Pass, PoolManager
+from modelway.privacy.ledger import EgressLedger
 from modelway.privacy.locality import place_of_url
 
 if TYPE_CHECKING:
-    from modelway.config.settings import ResolvedBackend, ResolvedModel
+    from modelway.config.settings import ResolvedBackend, ResolvedModel, Settings
 
 
 def makings(settings: ResolvedBackend, models: Sequence[ResolvedModel]) -> object:
@@ -34,6 +36,24 @@ def destinations(settings: ResolvedBackend, models: Sequence[ResolvedModel]) -> 
     """The places out of this device where what is asked of the backend may go; empty: none."""
     places = {settings.destination, *(model.destination for model in models)}
     return frozenset(place for place in places if place is not None)
+
+
+def make_door(
+    settings: Settings,
+    definition: ResolvedBackend,
+    models: Sequence[ResolvedModel],
+    clear_control: Callable[[str], Pass | None],
+) -> Door | None:
+    """The way out to where answers of the backend may be made; None: on this device.
+
+    ``clear_control`` makes the pass for what is asked of the server itself.
+    """
+    places = destinations(definition, models)
+    if not places:
+        return None
+    is_far = definition.location != "device"
+    ledger = EgressLedger(settings.state_folder)
+    return Door(places, ledger, is_far=is_far, control=partial(clear_control, definition.name))
 
 
 def make_backend(

@@ -14,9 +14,11 @@ from modelway.cli.ask import ask
 from modelway.cli.chat import chat
 from modelway.cli.config import config
 from modelway.cli.consent import consent
+from modelway.cli.doctor import doctor
 from modelway.cli.egress import egress
 from modelway.cli.evaluate import evaluate
 from modelway.cli.exits import FAILED, INTERRUPTED, WRONG_USE
+from modelway.cli.licenses import licenses
 from modelway.cli.models import models
 from modelway.cli.options import common_options
 from modelway.cli.output import note, show_log
@@ -75,7 +77,7 @@ def cli() -> None:
     show_log()
 
 
-for command in (route, ask, chat, serve, models, consent, egress, config, evaluate, train):
+for command in (route, ask, chat, serve, models, licenses, doctor, consent, egress, config, evaluate, train):
     cli.add_command(command)
 
 

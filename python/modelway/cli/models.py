@@ -20,10 +20,10 @@ if TYPE_CHECKING:
 
 _HEADINGS = (
     "MODEL", "BACKEND", "WHERE", "STRENGTHS", "CONTEXT", "PARAMETERS", "QUANTISATION", "SIZE", "MEMORY", "LICENCE",
-    "TOOLS",
+    "TOOLS", "WARM", "IN MEMORY",
 )  # fmt: skip
 #: What only a gateway that runs can tell.
-_HEADINGS_RUNNING = ("HEALTH", "RUNNING", "WAITING", "WARM", "IN MEMORY")
+_HEADINGS_RUNNING = ("HEALTH", "RUNNING", "WAITING")
 
 
 @click.command()
@@ -32,22 +32,33 @@ _HEADINGS_RUNNING = ("HEALTH", "RUNNING", "WAITING", "WARM", "IN MEMORY")
 def models(common: Common) -> None:
     """List every model and what is known of it.
 
-    Its health, how many requests run and wait, and what it has in memory, stand there while a gateway (modelway serve)
-    runs.
+    Its health, and how many requests run and wait, stand there while a gateway (modelway serve) runs.
     """
     import asyncio
 
-    config, settings = asyncio.run(_as_the_servers_say(common.load_config()))
+    config, settings, in_memory = asyncio.run(_as_the_servers_say(common.load_config()))
     listed = settings.models
     guessed = models_with_guessed_strengths(config)
     running = models_of_gateway(config) if listed else {}
+    # A gateway's own processes are its own to tell of, and it sees loads that have just begun.
+    in_memory |= {id_: {key: one[key] for key in in_memory[id_]} for id_, one in running.items() if id_ in in_memory}
     if common.json:
-        print_json([document(model, running.get(model.id), model.id in guessed) for model in listed])
+        print_json(
+            [
+                {
+                    **asdict(model),
+                    "strengths_guessed": model.id in guessed,
+                    "in_memory": in_memory[model.id],
+                    "running": running.get(model.id),  # None: no gateway says anything of it
+                }
+                for model in listed
+            ]
+        )
     elif listed:
         rows = [(*_HEADINGS, *(_HEADINGS_RUNNING if running else ()))]
         for model in listed:
             at_gateway = _row_running(running.get(model.id)) if running else ()
-            rows.append((*_row(model, model.id in guessed), *at_gateway))
+            rows.append((*_row(model, model.id in guessed), *_row_in_memory(in_memory[model.id]), *at_gateway))
         click.echo(clean(columns(rows)))
         if guessed:
             note("A strength with ? is guessed from the model's name; [[models]] in the configuration says it surely.")
@@ -55,12 +66,16 @@ def models(common: Common) -> None:
         note("No models: the configuration names none and no backend on this device has any. Is Ollama running?")
 
 
-async def _as_the_servers_say(written: Config) -> tuple[Config, Settings]:
-    """The configuration completed, and what it means; that a default's model is missing is told on the way."""
+async def _as_the_servers_say(written: Config) -> tuple[Config, Settings, dict[str, dict[str, Any]]]:
+    """The configuration completed, what it means, and by id what is in memory; that a default's model is missing is
+    told on the way."""
     from modelway.conductor import Conductor
+    from modelway.conductor.warmth import warmth_of
 
     async with Conductor(written) as conductor:
-        return conductor.monitor.config or written, conductor.settings
+        settings = conductor.settings
+        in_memory = {model.id: asdict(warmth_of(conductor, model.id)) for model in settings.models}
+        return conductor.monitor.config or written, settings, in_memory
 
 
 def models_with_guessed_strengths(config: Config) -> set[str]:
@@ -69,17 +84,15 @@ def models_with_guessed_strengths(config: Config) -> set[str]:
     return {model.id for i, model in enumerate(config.models) if sources[f"models[{i}].strengths"] == "guessed"}
 
 
-def document(model: ResolvedModel, running: Mapping[str, Any] | None, is_guessed: bool) -> dict[str, Any]:
-    """One model for a program; ``running``: what the gateway says of it, None where none does."""
-    return {**asdict(model), "strengths_guessed": is_guessed, "running": running}
-
-
 def _row_running(running: Mapping[str, Any] | None) -> tuple[str, ...]:
     if running is None:  # the gateway serves another configuration
-        return ("not served", "", "", "", "")
+        return ("not served", "", "")
     health = "available" if running["available"] else running["held"] or running["state"]
-    counts = (str(running["running"]), str(running["waiting"]))
-    return (health, *counts, running["warmth"] or "unknown", _bytes(running["held_bytes"]))
+    return (health, str(running["running"]), str(running["waiting"]))
+
+
+def _row_in_memory(known: Mapping[str, Any]) -> tuple[str, str]:
+    return (known["warmth"] or f"unknown: {known['why_unknown']}", _bytes(known["held_bytes"]))
 
 
 def _row(model: ResolvedModel, is_guessed: bool) -> tuple[str, ...]:

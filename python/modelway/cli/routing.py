@@ -25,4 +25,8 @@ def open_router(config: Config) -> tuple[Config, ModelRouter]:
 
         config = asyncio.run(discover(config))
         router.replace_config(config)
+    if any(model.destination is not None for model in router.settings.models):
+        from modelway.privacy.consent import ConsentStore
+
+        router.set_consents(ConsentStore(router.settings.state_folder).for_core())
     return config, router

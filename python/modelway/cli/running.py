@@ -11,7 +11,7 @@ if TYPE_CHECKING:
     from modelway.config import Config
 
 #: What is read of each model; a server that says less is another program, or another version of ours.
-_READ = {"model", "available", "held", "state", "running", "waiting", "warmth", "held_bytes"}
+_READ = {"model", "available", "held", "state", "running", "waiting", "warmth", "held_bytes", "why_unknown"}
 
 #: Loopback answers at once or never.
 _TIMEOUT_S = 0.5

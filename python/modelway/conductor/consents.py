@@ -97,20 +97,16 @@ class Consents:
     async def _opened(self) -> ConsentStore:
         """The store of the settings in force; the router knows what is in it."""
         settings = self._router.settings
-        store = self._store
-        if store is None or self._settings is None or self._settings.state_folder != settings.state_folder:
+        if self._store is None or settings is not self._settings:
             from modelway.privacy.consent import ConsentStore
 
             store = await asyncio.to_thread(ConsentStore, settings.state_folder, settings.privacy.consents)
-        elif settings is not self._settings:
-            store.configure(settings.privacy.consents)
-        if settings is not self._settings:
             self._store, self._settings = store, settings
             self._tell(store)
-        return store
+        return self._store
 
     def _tell(self, store: ConsentStore) -> None:
-        self._router.set_consents([consent.for_core() for consent in store.all()])
+        self._router.set_consents(store.for_core())
         self._cut_off()
 
     def _cut_off(self) -> None:

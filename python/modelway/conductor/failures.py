@@ -97,15 +97,19 @@ class Failures:
         self._router = router
         self._attempts: dict[str, Attempt] = {}
 
-    def add(self, model: str, error: Failure) -> None:
-        """``model`` failed; with all that is known of why, and of when it may be tried again."""
+    def pass_over(self, model: str, why: str) -> None:
+        """``model`` is not asked, as another's failure says that it would fail too."""
+        self._attempts[model] = Attempt(model, why)
+
+    def add(self, model: str, error: Failure, why: str) -> None:
+        """``model`` failed; with all that is known of why, at least ``why``, and of when it may be tried again."""
         match error:
             case NoModelAvailable():
-                attempt = Attempt(model, clause(error), self._next_try_s(model))
+                attempt = Attempt(model, why, self._next_try_s(model))
             case ConsentRequired() | EgressRefused():
-                attempt = Attempt(model, clause(error))
+                attempt = Attempt(model, why)
             case QueueFull() | RateLimited():
-                attempt = Attempt(model, clause(error), error.retry_after_s)
+                attempt = Attempt(model, why, error.retry_after_s)
             case BackendError():
                 # Time will not teach it what it lacks.
                 next_try_s = self._next_try_s(model) if error.lacks is None else None
@@ -116,10 +120,13 @@ class Failures:
         self._attempts[model] = attempt
         self.errors[model] = error
 
-    def none_left(self, decision: RoutingDecision) -> NoModelAvailable | QueueFull:
-        """Every candidate failed. Where all that could serve have too many waiting, that is what to say."""
+    def none_left(self, decision: RoutingDecision, remedy: str | None) -> NoModelAvailable | QueueFull:
+        """Every candidate failed; ``remedy``: what would help, where that is known. Where all that could serve have too
+        many waiting, that is what to say."""
         attempts = (*self._attempts.values(), *self._set_aside(decision))
         message = none_left_sentence(attempts)
+        if remedy is not None:
+            message += f" | {remedy}"
         full = [error for error in self.errors.values() if isinstance(error, QueueFull)]
         if len(full) < len(self.errors):
             return NoModelAvailable(message, attempts)

@@ -40,6 +40,7 @@ class ChatFields(TypedDict, total=False):
     conversation: str | None
     allow_external: bool | None
     deadline_ms: float | None
+    prefer_warm: bool | None
     request_id: str | None
 
 

@@ -11,27 +11,36 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from modelway.backends.factory import destinations, make_backend, makings
+from modelway.backends.factory import make_backend, make_door, makings
 from modelway.errors import UnknownModel
-from modelway.pools import Door, PoolManager, PoolStats
-from modelway.privacy.ledger import EgressLedger
+from modelway.pools import PoolManager, PoolStats
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Callable
 
     from modelway.backends.base import Backend
-    from modelway.config.settings import ResolvedBackend, ResolvedModel, Settings
+    from modelway.config.settings import ResolvedModel, Settings
+    from modelway.pools import Pass
     from modelway.terminology import Words
 
 
 class Lineup:
     """Backends are made on first use, or taken over from ``before``; ``async with`` counts one request that uses them.
 
-    Lineups made from one another share what they can, wherever in that row they stand.
+    Lineups made from one another share what they can, wherever in that row they stand. ``clear_control`` is that of
+    the router.
     """
 
-    def __init__(self, settings: Settings, words: Words, before: Lineup | None = None) -> None:
+    def __init__(
+        self,
+        settings: Settings,
+        words: Words,
+        before: Lineup | None = None,
+        *,
+        clear_control: Callable[[str], Pass | None],
+    ) -> None:
         self.settings = settings
+        self._clear_control = clear_control
         self.closed = False
         self.words = words
         self.has_models_elsewhere = any(model.destination is not None for model in settings.models)
@@ -65,18 +74,11 @@ class Lineup:
             if backend is None:
                 definition = self._definitions[name]
                 models = self._models_of(name)
-                door = self._door(definition, models)
+                door = make_door(self.settings, definition, models, self._clear_control)
                 backend = make_backend(definition, models, self._shared.pools, definition.deadlines, door)
                 self._shared.add(backend, made_of, self)
             self._backends[name] = backend
         return backend
-
-    def _door(self, definition: ResolvedBackend, models: Sequence[ResolvedModel]) -> Door | None:
-        """The way out to where its answers may be made; None: on this device."""
-        places = destinations(definition, models)
-        if not places:
-            return None
-        return Door(places, EgressLedger(self.settings.state_folder), is_far=definition.location != "device")
 
     def pool_stats(self) -> list[PoolStats]:
         """The connections of all backends that are in use, those of retired lineups too."""

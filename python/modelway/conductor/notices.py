@@ -5,19 +5,22 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
+from modelway.errors import UnknownModel
 from modelway.events import ConsentNeeded, Degraded, ModelSelected, WarningLabel
 from modelway.explain import rejection_sentence
 from modelway.types import SelectionReason
 
 if TYPE_CHECKING:
     from modelway.conductor.lineup import Lineup
-    from modelway.config.settings import ResolvedModel
     from modelway.pools import Pass
     from modelway.privacy.labels import Labels
     from modelway.types import RoutingDecision, RoutingRequest
 
 #: The decision is less than what was asked for by name.
 _DEGRADED = frozenset({SelectionReason.Capability, SelectionReason.ContextLength, SelectionReason.Privacy})
+
+#: The usual choice is passed over.
+_PASSED_OVER = frozenset({SelectionReason.Fallback, SelectionReason.Warm})
 
 
 class Notices:
@@ -38,13 +41,12 @@ class Notices:
         if degraded := _degraded(decision, self._request):
             yield degraded
         for model, destination in decision.needs_consent:
-            yield ConsentNeeded(model, destination, self._request.kinds)
+            yield ConsentNeeded(model, destination, decision.kinds)
         yield from self._labels.beside(
             self._settings.warnings,
             self._words,
             conversation=self._request.conversation,
             task=str(decision.task),
-            stakes=(),
         )
 
     def before_sending(self, egress: Pass | None) -> list[WarningLabel]:
@@ -69,12 +71,16 @@ class Notices:
             explanation=decision.explanation,
             request_id=request_id,
             decision=decision,
-            display_name=self._name_of(self._lineup.model(decision.model)),
+            display_name=self._name_of(decision.model),
             hand_off=self._hand_off(decision),
         )
 
-    def _name_of(self, model: ResolvedModel) -> str:
+    def _name_of(self, model_id: str) -> str:
         """As it is written, else as people call what its server calls it."""
+        try:
+            model = self._lineup.model(model_id)
+        except UnknownModel:  # the configuration was replaced meanwhile
+            return model_id
         return self._words.name_of(model.name) if model.display_name == model.id else model.display_name
 
     def _hand_off(self, decision: RoutingDecision) -> str:
@@ -86,8 +92,10 @@ class Notices:
 def _degraded(decision: RoutingDecision, request: RoutingRequest) -> Degraded | None:
     """The notice that something else serves than what was asked for by name, or than the usual choice."""
     by_name = request.model is not None and decision.reason in _DEGRADED
-    if not by_name and decision.reason != SelectionReason.Fallback:
+    if not by_name and decision.reason not in _PASSED_OVER:
         return None
-    preferred, why = decision.rejected[0]
+    # Models that could never have served may stand before the one that is passed for a warm one.
+    passed = (one for one in decision.rejected if decision.reason != SelectionReason.Warm or one[1] == "cold")
+    preferred, why = next(passed)
     detail = f"{decision.model} answers instead of {preferred}: {rejection_sentence(why)}."
     return Degraded(str(decision.reason), detail)

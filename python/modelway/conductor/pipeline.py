@@ -139,6 +139,7 @@ class Conductor:
         conversation: str | None = None,
         allow_external: bool | None = None,
         deadline_ms: float | None = None,
+        prefer_warm: bool | None = None,
         request_id: str | None = None,
     ) -> AsyncGenerator[ConductorMessage, None]:
         """Answer a prompt, or OpenAI chat messages, event by event.
@@ -151,8 +152,9 @@ class Conductor:
         whose turn it is; None is one user, too. ``conversation`` names the conversation that the request belongs to:
         what is told once in it is not told again. ``allow_external`` False keeps the request on this device, whatever
         was consented to; True grants nothing. ``deadline_ms`` bounds the time to the first token over all
-        waits and candidates; how long the whole answer may take stands in the configuration. ``request_id`` names
-        the request in events and history; by default a random one.
+        waits and candidates; how long the whole answer may take stands in the configuration. ``prefer_warm``:
+        whether a model in memory passes one that would have to be loaded first; None: as configured.
+        ``request_id`` names the request in events and history; by default a random one.
 
         A stream ends with ``Finished``, or with ``Failed`` and then the error itself: ``NoModelAvailable``,
         ``UnknownModel`` or ``ContextTooLong`` where nothing could serve, ``BackendError`` where a server
@@ -182,6 +184,7 @@ class Conductor:
             conversation=conversation,
             allow_external=allow_external,
             deadline_ms=deadline_ms,
+            prefer_warm=prefer_warm,
         )
         deadlines = request_deadlines(asyncio.get_running_loop().time(), deadline_ms, self.settings.deadlines.total_ms)
         trace = Trace(request_id or uuid4().hex, request.prompt)
@@ -224,12 +227,13 @@ class Conductor:
         """The lineup of the router's present settings; one of replaced settings is retired."""
         while not self._lineups or self._lineups[-1].settings is not self.settings:
             settings = self.settings
-            words = await asyncio.to_thread(load_words, settings.terminology.languages, settings.terminology_file)
+            languages, file = settings.terminology.languages, settings.terminology_file
+            words = load_words(languages) if file is None else await asyncio.to_thread(load_words, languages, file)
             before = self._lineups[-1:]
             # Another request may have made it meanwhile, or the configuration be another by now.
             if settings is self.settings and all(lineup.settings is not settings for lineup in before):
                 self._lineups = [lineup for lineup in self._lineups if not lineup.closed]
-                self._lineups.append(Lineup(settings, words, *before))
+                self._lineups.append(Lineup(settings, words, *before, clear_control=self.router.clear_control))
                 for lineup in before:
                     await lineup.retire()
         return self._lineups[-1]

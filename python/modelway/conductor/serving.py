@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING
 
 from modelway.conductor.failures import Failure, break_clause, clause, moves_on
 from modelway.conductor.retries import MOST_ATTEMPTS, Again, again
+from modelway.conductor.room import Room
 from modelway.conductor.seam import can_go_on, continued
 from modelway.conductor.turn import Turn
 from modelway.errors import (
@@ -29,6 +30,7 @@ from modelway.errors import (
 )
 from modelway.events import BackendEvent, ConductorMessage, Degraded, FallingBack
 from modelway.residency.load_time import learned_load_s
+from modelway.types import RoutingRequest
 
 if TYPE_CHECKING:
     from modelway.backends.base import Backend, ChatCall
@@ -73,7 +75,7 @@ class Serving:
         self._refuse_if_closed = refuse_if_closed
         self._chance = chance
         self._retries = 0
-        self._too_large: str | None = None  # a candidate that did not fit into memory
+        self._room = Room(memory)
         self._broken: StreamInterrupted | None = None  # what the answer has come to, unless another model goes on
 
     async def events(self) -> AsyncGenerator[ConductorMessage, None]:
@@ -122,7 +124,7 @@ class Serving:
                 async for place in places:
                     yield place
             self._refuse_if_closed()
-            call = replace(call, egress=await self._allowed(model))
+            call = replace(call, egress=await self._allowed(model, call))
             for label in self._notices.before_sending(call.egress):
                 yield label
             is_silent = True
@@ -154,12 +156,26 @@ class Serving:
             yield Degraded("encoding", f"{candidate} sent bytes that are no text; each is shown as \ufffd.")
         yield turn.finished()
 
-    async def _allowed(self, model: ResolvedModel) -> Pass | None:
-        """What allows the request to leave this device; None: it does not."""
+    async def _allowed(self, model: ResolvedModel, call: ChatCall) -> Pass | None:
+        """What allows ``call`` to leave this device; None: it does not."""
         if model.destination is None:
             return None
         await self._consents.renew()
-        return self._router.clear(model.id, self._run.request, self._run.trace.request_id)
+        request = self._run.request
+        if self._broken is not None:
+            # The answer so far goes along, and may hold what the request did not.
+            request = RoutingRequest(
+                messages=call.messages,
+                task=self._run.trace.task,
+                tools=call.tools is not None,
+                images=request.images,
+                allow_external=request.allow_external,
+            )
+        egress = self._router.clear(model.id, request, self._run.trace.request_id)
+        if egress is None:  # another configuration gives its id to a model on this device, and this one is elsewhere
+            why = f"{model.id}: the configuration was replaced meanwhile"
+            raise EgressRefused(why, destination=model.destination)
+        return egress
 
     def _stream(self, backend: Backend, call: ChatCall) -> AsyncGenerator[BackendEvent, None]:
         events = backend.stream(call)
@@ -193,37 +209,31 @@ class Serving:
         # Of an answer that is to be gone on with, the caller has the half, and a refusal is of our own words.
         if self._broken is None and not moves_on(error):
             raise error
-        self._run.failures.add(candidate, error)
-        if isinstance(error, NoModelAvailable) and self._memory.did_not_fit(candidate):
-            self._too_large = candidate
-        return clause(error)
+        why = self._room.note(candidate, error) or clause(error)
+        self._run.failures.add(candidate, error, why)
+        return why
 
     def _degraded(self, candidate: str, ignored: Sequence[str]) -> Iterator[Degraded]:
         """What the one that answers lacks, or another did; ``ignored``: options that it can't honour."""
         if ignored:
             yield Degraded("options", f"{candidate} can't honour {', '.join(ignored)}.")
-        if self._too_large is not None:
-            detail = f"{candidate} answers instead of {self._too_large}, which does not fit into memory."
-            yield Degraded("memory", detail)
-        if (split := self._memory.split(candidate)) is not None:
-            size, on_card = (f"{count / 1e9:.1f} GB" for count in split)
-            detail = f"{candidate} runs in part on the processor: {on_card} of its {size} are in graphics memory."
-            yield Degraded("cpu_offload", detail)
+        yield from self._room.notices(candidate)
 
     def _next(self, decision: RoutingDecision, following: Iterator[str]) -> Again:
         """Who is asked next, and after what pause. Raises what the request comes to where nobody is left."""
-        model = next(following, None)
-        if model is not None:
-            return Again(model, 0.0)
+        failures, deadline = self._run.failures, self._run.deadline
+        for model in following:
+            if (why := self._room.keeps_out(model)) is None:
+                return Again(model, 0.0)
+            failures.pass_over(model, why)
         if self._broken is not None:
             raise self._broken
-        failures, deadline = self._run.failures, self._run.deadline
         choice = None
         if len(self._run.trace.attempts) < MOST_ATTEMPTS:
             left_s = None if deadline is None else deadline.at - asyncio.get_running_loop().time()
             choice = again(failures.errors, self._held_s, retries=self._retries, chance=self._chance(), left_s=left_s)
         if choice is None:
-            raise failures.none_left(decision)
+            raise failures.none_left(decision, self._room.remedy)
         self._retries += 1
         return choice
 
@@ -255,7 +265,7 @@ class Serving:
 
 
 def _slow_sentence(model: str, ttft_ms: float, budget_ms: int) -> str:
-    return f"{model} took {ttft_ms / 1000:.1f} s to begin its answer; {budget_ms / 1000:g} s were wanted."
+    return f"{model} took {ttft_ms / 1000:.3g} s to begin its answer; {budget_ms / 1000:g} s were wanted."
 
 
 def _following(decision: RoutingDecision) -> Iterator[str]:

@@ -60,7 +60,7 @@ class RoutingConfig(Section):
     """Words for using tools; none by default: tool definitions in a request say it better."""
     prefer_warm: bool = False
     """Whether a model in memory that could serve passes a configured one that would have to be loaded first; told as
-    the reason ``warm``. False: who is configured is waited for."""
+    the reason ``warm``. False: who is configured is waited for. A request may say otherwise."""
 
     def by_task(self) -> dict[str, tuple[str, ...]]:
         """The keywords by short task name."""
@@ -122,8 +122,12 @@ class MemoryConfig(Section):
     """How long a request waits at most for its model to be loaded while requests to others keep the memory, seconds, as
     far as those that run and the load itself allow."""
     computes_alone: bool | None = None
-    """Whether only one model of a backend computes at a time; absent: where no graphics card is known. On few cores two
-    at once take several times as long as one after the other."""
+    """Whether only one model of a device computes at a time; absent: where no graphics card is known. On few cores two
+    at once take several times as long as one after the other. Embeddings are too short to wait for their turn."""
+    embedding_bytes: Annotated[int, Field(ge=0, le=2**53)] | None = None
+    """What of the memory is for embedding models alone (their only strength is ``embedding``), bytes: then they do
+    not push out the others, nor are pushed out by them. Absent: what the largest of them needs, but no more than a
+    tenth; 0: all share all."""
 
 
 class ServerConfig(Section):
@@ -215,7 +219,7 @@ class BackendConfig(Section):
     """What all requests to its models together may use; none by default."""
     memory_bytes: Annotated[int, Field(ge=1, le=2**53)] | None = None
     """The memory that its models share, bytes; absent: for ollama and llama_cpp on this device what the machine has,
-    else unknown."""
+    together with the others of which nothing is written, else unknown."""
     location: Place | None = None
     """May declare a place further away than the address says (the mouth of a tunnel), never a nearer one."""
     threads: Annotated[int, Field(ge=1, le=1_024)] | None = None

@@ -18,7 +18,7 @@ from modelway.errors import ConfigError, ConfigProblem
 from modelway.near import did_you_mean
 from modelway.privacy.licenses import identify, tier_of
 from modelway.privacy.locality import CLOUD, Place, destination_of_url, further, is_cloud_name, is_literal, place_of_url
-from modelway.types import TaskClass
+from modelway.types import LicenseTier, TaskClass
 
 if TYPE_CHECKING:
     from modelway.config import Config
@@ -60,7 +60,8 @@ class ResolvedBackend:
     """One server or managed engine. ``max_connections`` 0: no limit. ``url`` None: it is started by modelway.
 
     ``destination`` is what consent to it names; None: it is on this device. ``is_literal``: its address is written as
-    such and needs no look-up.
+    such and needs no look-up. ``is_own``: it is on this device, or on the local network by its literal address where
+    the configuration says that this counts as the user's own.
     """
 
     name: str
@@ -79,6 +80,7 @@ class ResolvedBackend:
     limits: Limits = NO_LIMITS
     memory_bytes: int | None = None
     is_literal: bool = True
+    is_own: bool = True
     deadlines: Deadlines = Deadlines()
 
 
@@ -178,6 +180,7 @@ def resolve(config: Config, environ: Mapping[str, str] = os.environ) -> Settings
             continue
         backends[written.name] = _resolve_backend(written, config, environ, problems)
     models = _declared_models(config, backends, problems) + _implicit_models(config, backends, problems)
+    forbidden = _forbidden_licenses(config.licenses.forbid, problems)
     if problems:
         raise ConfigError(problems, str(config.source or ""))
     return Settings(
@@ -203,12 +206,26 @@ def resolve(config: Config, environ: Mapping[str, str] = os.environ) -> Settings
         fairness=config.fairness,
         server=config.server,
         privacy=config.privacy,
-        forbid_licenses=config.licenses.forbid,
+        forbid_licenses=forbidden,
         warnings=config.warnings,
         terminology=config.terminology,
         terminology_file=_file(config.terminology.file, config.base_dir),
         state_folder=_file(config.state.folder, config.base_dir) or _user_state_folder(),
     )
+
+
+def _forbidden_licenses(written: tuple[str, ...], problems: list[ConfigProblem]) -> tuple[str, ...]:
+    """Tiers and licences by their short names; what is neither would forbid nothing, and nobody would notice."""
+    tiers = [str(tier).lower() for tier in LicenseTier.all()]
+    names = []
+    for i, entry in enumerate(written):
+        name = entry.lower() if entry.lower() in tiers else identify(entry)
+        if name is None:
+            hint = did_you_mean(entry, tiers) or f"write one of {', '.join(tiers)}, or a licence's name as in llama3.1"
+            problems.append(ConfigProblem(f"licenses.forbid[{i}]", f'"{entry}" is no licence that is known; {hint}'))
+        else:
+            names.append(name)
+    return tuple(names)
 
 
 def _file(written: str | None, base_dir: Path) -> Path | None:
@@ -267,7 +284,8 @@ def _resolve_backend(
         url=url,
         location=location,
         destination=None if location == "device" or url is None else destination_of_url(url),
-        is_literal=url is None or is_literal(url),
+        is_literal=(literal := url is None or is_literal(url)),
+        is_own=location == "device" or (location == "lan" and literal and config.privacy.allow_lan),
         api_key_env=written.api_key_env,
         max_connections=written.max_connections,
         keep_alive_s=written.keep_alive_s,

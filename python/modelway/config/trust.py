@@ -75,8 +75,8 @@ class LicensesConfig(Section):
     """``[licenses]``: which models are not to be used for their licence."""
 
     forbid: Annotated[tuple[Annotated[str, Field(min_length=1, max_length=200)], ...], Field(strict=False)] = ()
-    """Tiers (``copyleft``, ``restricted``, ``proprietary``, ``unknown``) or licences (``llama2``): their models serve
-    nothing."""
+    """Tiers (``copyleft``, ``restricted``, ``proprietary``, ``unknown``) or licences in any spelling (``llama2``,
+    ``GPL-3.0``; all versions of it): their models serve nothing."""
 
 
 class WarningsConfig(Section):
@@ -88,8 +88,6 @@ class WarningsConfig(Section):
     """Beside code: review it before use."""
     external: bool = True
     """Before data is sent to a provider: that it will be."""
-    high_stakes: bool = True
-    """Beside tax, medical and legal questions: ask somebody who answers for it."""
 
 
 class TerminologyConfig(Section):

@@ -1,7 +1,8 @@
 """Asks the backends on this device what they have, reads the heads of model files, and completes the configuration.
 
 Nothing declared is overridden, except that a model its server hands on to another host is never shown nearer
-than it is. Backends elsewhere are not asked: that would already be a connection out of this device.
+than it is. Backends elsewhere are not asked: that would already be a connection out of this device. Only those on the
+local network are that the configuration calls the user's own.
 """
 
 from __future__ import annotations
@@ -14,13 +15,14 @@ from typing import Any
 
 from pydantic import ValidationError
 
-from modelway.backends.base import ServedModel
-from modelway.backends.factory import make_backend
+from modelway.backends.base import ServedModel, same_name
+from modelway.backends.factory import make_backend, make_door
 from modelway.config.fields import is_task
 from modelway.config.sections import ModelConfig
 from modelway.config.settings import (
     ResolvedBackend,
     ResolvedModel,
+    Settings,
     default_backend,
     implicit_models,
     implied_capabilities,
@@ -29,10 +31,11 @@ from modelway.config.settings import resolve as resolve_config
 from modelway.config.written import Config, load_config
 from modelway.discovery.guesses import guess_strengths
 from modelway.discovery.memory import estimated_bytes
-from modelway.errors import BackendError
-from modelway.pools import PoolManager
-from modelway.privacy.licenses import identify
+from modelway.errors import BackendError, EgressRefused
+from modelway.pools import Door, PoolManager
+from modelway.privacy.licenses import license_words
 from modelway.privacy.locality import checked_destination
+from modelway.router import ModelRouter
 
 _log = logging.getLogger(__name__)
 
@@ -62,15 +65,17 @@ async def discover(config: Config | None = None, *, timeout_s: float = 0.5) -> C
     asked = [backend for backend in settings.backends if tells_its_models(backend)]
     pools = PoolManager()
     try:
-        answers = await asyncio.gather(*(_ask(backend, settings.models, pools, timeout_s) for backend in asked))
+        doors = _doors(config, settings, asked)
+        asking = (_ask(backend, settings.models, pools, timeout_s, doors.get(backend.name)) for backend in asked)
+        answers = await asyncio.gather(*asking)
     finally:
         await pools.aclose()
     return complete(config, {backend.name: served for backend, served in zip(asked, answers, strict=True)})
 
 
 def tells_its_models(backend: ResolvedBackend) -> bool:
-    """Whether discovery asks it: one on this device that has a server, or files, and so more than is declared."""
-    return backend.location == "device" and (backend.url is not None or backend.kind == "llama_cpp")
+    """Whether discovery asks it: one of the user's own that has a server, or files, and so more than is declared."""
+    return backend.is_own and (backend.url is not None or backend.kind == "llama_cpp")
 
 
 def complete(config: Config, answers: Mapping[str, Sequence[ServedModel]]) -> Config:
@@ -108,16 +113,30 @@ def complete(config: Config, answers: Mapping[str, Sequence[ServedModel]]) -> Co
     return config.with_found_models(tuple(models), found)
 
 
+def _doors(config: Config, settings: Settings, asked: Sequence[ResolvedBackend]) -> dict[str, Door]:
+    """The ways out to those of ``asked`` that are on the local network."""
+    far = [backend for backend in asked if backend.location != "device"]
+    if not far:
+        return {}
+    router = ModelRouter(config)  # whose core says what may be asked
+    doors = {backend.name: make_door(settings, backend, (), router.clear_control) for backend in far}
+    return {name: door for name, door in doors.items() if door is not None}
+
+
 async def _ask(
-    backend: ResolvedBackend, models: Sequence[ResolvedModel], pools: PoolManager, timeout_s: float
+    backend: ResolvedBackend,
+    models: Sequence[ResolvedModel],
+    pools: PoolManager,
+    timeout_s: float,
+    door: Door | None,
 ) -> list[ServedModel]:
     own = [model for model in models if model.backend == backend.name]
-    client = make_backend(backend, own, pools, backend.deadlines)
+    client = make_backend(backend, own, pools, backend.deadlines, door)
     try:
         async with asyncio.timeout(_FILES_S if backend.kind == "llama_cpp" else timeout_s):
             return await client.served()
-    except (BackendError, TimeoutError) as error:
-        kind = error.kind if isinstance(error, BackendError) else "timeout"
+    except (BackendError, EgressRefused, TimeoutError) as error:
+        kind = error.kind if isinstance(error, BackendError) else type(error).__name__
         _log.debug("backend %s did not tell its models: %s", backend.name, kind)
         return []
     finally:
@@ -164,8 +183,7 @@ def _facts(
         facts["supports_tools"] = "tools" in served.capabilities
     if served.max_context and 0 < served.max_context < 2**32:
         facts["max_context"] = served.max_context
-    license_name = identify(served.license) if served.license else None
-    if license_name:
+    if served.license and (license_name := license_words(served.license)):
         facts["license"] = license_name
     if served.remote_host:
         facts |= _elsewhere(served.remote_host)
@@ -202,8 +220,3 @@ def _capabilities(strengths: tuple[str, ...], served: ServedModel) -> tuple[str,
     told = (("vision", "VisionInput"), ("tools", "ToolUse"))
     said = (capability for word, capability in told if word in served.capabilities)
     return tuple(dict.fromkeys((*implied_capabilities(strengths), *said)))
-
-
-def same_name(name: str) -> str:
-    """Servers compare names without regard to case, and Ollama's ``mistral`` is ``mistral:latest``."""
-    return name.lower().removesuffix(":latest")

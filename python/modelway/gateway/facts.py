@@ -54,6 +54,7 @@ class Facts:
         self._queue_ms: float | None = None  # up to the decision, and all waits that are over
         self._wait: tuple[Queued, float] | None = None  # the one that is not, as it stands, and when it began
         self._load_began: float | None = None
+        self._load_eta_s: float | None = None
         self._waited_for_load_ms = 0.0  # by loads that are over
         self._load_ms: float | None = None
 
@@ -85,9 +86,10 @@ class Facts:
                 self._load_began, self._waited_for_load_ms = None, 0.0
                 if event.continues_after is not None:
                     self._warnings.append(event.announce())
-            case ModelLoading():
+            case ModelLoading(eta_s=eta_s):
                 self._end_wait()
                 self._load_began = self.elapsed_ms
+                self._load_eta_s = eta_s
             case Degraded() | WarningLabel() | ConsentNeeded():
                 self._warnings.append(event.announce())
             case Finished():
@@ -151,6 +153,12 @@ class Facts:
             queued, _ = self._wait
             eta = "" if queued.eta_s is None else f" eta_s={queued.eta_s:.0f}"
             return f"queued position={queued.position}{eta}"
+        if self._load_began is not None:
+            left_s = (
+                None if self._load_eta_s is None else self._load_eta_s - (self.elapsed_ms - self._load_began) / 1000
+            )
+            eta = "" if left_s is None else f" eta_s={max(0.0, left_s):.0f}"
+            return f"loading model={clean(self.model)}{eta}"
         return f"waiting model={clean(self.model)} elapsed_ms={self.elapsed_ms:.0f}"
 
     def seam_comment(self, seam: FallingBack) -> str:

@@ -29,6 +29,7 @@ Delta = TextDelta | ThinkingDelta | ToolCallDelta
 
 #: Milliseconds that the client gives the first token.
 DEADLINE_HEADER = "x-modelway-deadline-ms"
+PREFER_WARM_HEADER = "x-modelway-prefer-warm"
 
 #: Seconds between two comment lines of a stream that waits for its first record.
 NOTICE_EVERY_S = 5.0
@@ -67,7 +68,7 @@ class _ClientLeft(Exception):
 async def relay(
     request: web.Request, conductor: Conductor, asked: Asked, framing: Framing, facts: Facts
 ) -> web.StreamResponse:
-    """Answer ``asked``. Raises the conductor's errors, and those of a wrong deadline, where nothing has been sent yet.
+    """Answer ``asked``. Raises the conductor's errors, and those of wrong headers, where nothing has been sent yet.
 
     However it ends, also when aiohttp cancels it because the client left or does not read, the conductor's stream is
     closed, and with it the upstream connection.
@@ -82,6 +83,7 @@ async def relay(
         extra_protocol=asked.extra_protocol,
         user=asked.user,
         deadline_ms=deadline_ms(request.headers.getall(DEADLINE_HEADER, [])),
+        prefer_warm=prefer_warm(request.headers.getall(PREFER_WARM_HEADER, [])),
         request_id=facts.request_id,
     )
     server = conductor.settings.server
@@ -100,6 +102,15 @@ def deadline_ms(values: Sequence[str]) -> int | None:
         given = clean(", ".join(values), 40)
         raise InvalidRequest(f"{DEADLINE_HEADER}: {given!r} given; it must be one whole number of milliseconds above 0")
     return int(values[0])
+
+
+def prefer_warm(values: Sequence[str]) -> bool | None:
+    """What the client's header says, given with all its values. Raises :class:`InvalidRequest`."""
+    if not values:
+        return None
+    if len(values) > 1 or values[0] not in ("true", "false"):
+        raise InvalidRequest(f"{PREFER_WARM_HEADER}: {clean(', '.join(values), 40)!r} given; it must be true or false")
+    return values[0] == "true"
 
 
 async def _whole(events: AsyncGenerator[ConductorMessage, None], framing: Framing, facts: Facts) -> web.Response:

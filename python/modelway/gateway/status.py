@@ -5,11 +5,12 @@ from __future__ import annotations
 from dataclasses import asdict
 from typing import TYPE_CHECKING, Any
 
+from modelway.conductor.warmth import warmth_of
 from modelway.errors import UnknownBackend
 
 if TYPE_CHECKING:
     from modelway.conductor import Conductor
-    from modelway.router import ModelRouter
+    from modelway.config.settings import Settings
 
 
 def status_document(conductor: Conductor) -> dict[str, Any]:
@@ -17,35 +18,39 @@ def status_document(conductor: Conductor) -> dict[str, Any]:
     router = conductor.router
     return {
         "limits": router.limits_in_force(),
-        "privacy": _privacy(router),
+        "privacy": _privacy(router.settings),
         "backends": [asdict(backend) for backend in conductor.monitor.status()],
         "pools": [asdict(pool) for pool in conductor.pool_stats()],
-        "memory": [_memory(router, backend.name) for backend in router.settings.backends],
-        "models": [_model(router, model) for model in router.profiles],
+        "memory": [_memory(conductor, backend.name) for backend in router.settings.backends],
+        "models": [_model(conductor, model) for model in router.profiles],
     }
 
 
-def _privacy(router: ModelRouter) -> dict[str, Any]:
+def _privacy(settings: Settings) -> dict[str, Any]:
     """What the configuration says of leaving this device, and the places where its models are."""
-    privacy, models = router.settings.privacy, router.settings.models
+    privacy, models = settings.privacy, settings.models
     return {
         "allow_external": privacy.allow_external,
         "allow_lan": privacy.allow_lan,
         "secret_scan_before_external": privacy.secret_scan_before_external,
         "destinations": sorted({model.destination for model in models if model.destination is not None}),
-        "forbidden_licenses": list(router.settings.forbid_licenses),
+        "forbidden_licenses": list(settings.forbid_licenses),
     }
 
 
-def _memory(router: ModelRouter, backend: str) -> dict[str, Any]:
+def _memory(conductor: Conductor, backend: str) -> dict[str, Any]:
+    router = conductor.router
     try:
+        device, held = router.device(backend), router.residents(backend)
         capacity_bytes, in_use_bytes = router.memory(backend)
-        held = router.residents(backend)
     except UnknownBackend:  # it has no model yet
-        capacity_bytes, in_use_bytes, held = None, 0, []
+        device, held, capacity_bytes, in_use_bytes = None, [], None, 0
     return {
         "backend": backend,
+        "device": device,
         "is_managed": backend in router.managed,
+        # False: what stands here is what was so when its server answered last.
+        "is_up_to_date": backend in router.managed and conductor.monitor.is_reachable(backend) is True,
         "capacity_bytes": capacity_bytes,
         "in_use_bytes": in_use_bytes,
         "models": [
@@ -61,25 +66,13 @@ def _memory(router: ModelRouter, backend: str) -> dict[str, Any]:
     }
 
 
-def _warmth(router: ModelRouter, model: str, backend: str) -> tuple[str | None, int | None]:
-    """``warm``, ``loading``, ``unloading`` or ``cold``, and the bytes held; None: its server does as it likes."""
-    if backend not in router.managed:
-        return None, None
-    held = next((one for one in router.residents(backend) if one.model == model), None)
-    if held is None:
-        return "cold", 0
-    return "warm" if held.state == "ready" else held.state, held.memory_bytes
-
-
-def _model(router: ModelRouter, model: str) -> dict[str, Any]:
+def _model(conductor: Conductor, model: str) -> dict[str, Any]:
+    router = conductor.router
     health, load = router.health(model), router.load(model)
-    backend = router.profiles[model].backend_id
-    warmth, held_bytes = _warmth(router, model, backend)
     return {
         "model": model,
-        "backend": backend,
-        "warmth": warmth,
-        "held_bytes": held_bytes,
+        "backend": router.profiles[model].backend_id,
+        **asdict(warmth_of(conductor, model)),
         "state": health.state,
         "held": health.held,
         "available": health.available,

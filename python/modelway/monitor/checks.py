@@ -7,9 +7,8 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from modelway.backends.base import PROBE_S
-from modelway.discovery.survey import same_name
-from modelway.errors import BackendError
+from modelway.backends.base import PROBE_S, same_name
+from modelway.errors import BackendError, EgressRefused
 
 if TYPE_CHECKING:
     from modelway.backends.base import Backend, ServedModel
@@ -35,6 +34,8 @@ async def probed(backend: Backend) -> Seen:
     try:
         async with asyncio.timeout(PROBE_S):
             await backend.probe()
+    except EgressRefused:  # the configuration was replaced meanwhile
+        return Seen(None)
     except (BackendError, TimeoutError) as error:
         return Seen(_is_there(error))
     return Seen(reachable=True)
@@ -45,6 +46,8 @@ async def listed(backend: Backend) -> Seen:
     try:
         async with asyncio.timeout(LIST_S):
             return Seen(reachable=True, served=await backend.served())
+    except EgressRefused:
+        return Seen(None)
     except (BackendError, TimeoutError) as error:
         return Seen(_is_there(error))
 
@@ -68,7 +71,7 @@ def presence(
     present: list[str] = []
     missing: list[str] = []
     for model in models:
-        if model.backend != backend.name or model.location != "device":
+        if model.backend != backend.name or model.destination != backend.destination:
             continue
         is_there = same_name(model.name) in names if model.path is None else model.path in files
         (present if is_there else missing).append(model.id)

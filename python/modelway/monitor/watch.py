@@ -161,14 +161,14 @@ class Monitor:
         """Begin to ask every backend whose time has come, and tell what is to be told; the checks begun, by backend."""
         now = self._now()
         backends = self._router.settings.backends
-        on_device = {backend.name: backend for backend in backends if backend.location == "device"}
-        self._watched = {name: self._watched.get(name) or _Watched() for name in on_device}
+        own = {backend.name: backend for backend in backends if backend.is_own}
+        self._watched = {name: self._watched.get(name) or _Watched() for name in own}
         begun: dict[str, asyncio.Task[None]] = {}
         for name, watched in self._watched.items():
             if watched.due <= now and not watched.is_being_asked:
                 watched.due = math.inf
                 watched.is_being_asked = True
-                begun[name] = asyncio.create_task(self._check(on_device[name], watched), name=TASK_NAME)
+                begun[name] = asyncio.create_task(self._check(own[name], watched), name=TASK_NAME)
         for check in begun.values():
             self._checks.add(check)
             check.add_done_callback(self._checks.discard)

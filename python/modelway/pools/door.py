@@ -54,7 +54,7 @@ class Door:
 
     ``is_far``: the server itself is elsewhere, so nothing at all goes there without a pass; else only what it hands on
     to another place needs one. ``control`` makes the pass for requests that hold nothing of anybody's (a list of
-    models); None: there is none.
+    models), or raises :class:`EgressRefused`; None: there is none.
     """
 
     def __init__(

@@ -76,7 +76,7 @@ class ConsentStore:
 
     def __init__(self, folder: Path, configured: Sequence[ConsentConfig] = ()):
         self.file = folder / "consents.json"
-        self._configured = _of_configuration(configured)
+        self._configured = consents_of(configured)
         self._stored: tuple[Consent, ...] = ()
         self._seen: object = None
         self._warned_of: object = None
@@ -86,10 +86,9 @@ class ConsentStore:
         """Every consent, in force or not, the oldest first; those of the configuration at the end."""
         return (*self._stored, *self._configured)
 
-    def configure(self, configured: Sequence[ConsentConfig]) -> None:
-        """Another configuration is in force. A consent that stands in both keeps the time at which it began."""
-        begun = {consent.id: consent.since for consent in self._configured}
-        self._configured = _of_configuration(configured, begun)
+    def for_core(self) -> list[dict[str, Any]]:
+        """What the router is told; those of the configuration it knows by itself."""
+        return [consent.for_core() for consent in self._stored]
 
     def refresh(self) -> bool:
         """Read the file if it has changed since it was last read, by whomever; whether it had. Never fails."""
@@ -207,17 +206,17 @@ class ConsentStore:
         return found.st_mtime_ns, found.st_ino, found.st_size, found.st_mode, found.st_uid
 
 
-def _of_configuration(
-    configured: Sequence[ConsentConfig], begun: dict[str, datetime] | None = None
-) -> tuple[Consent, ...]:
+def consents_of(configured: Sequence[ConsentConfig], before: Sequence[Consent] = ()) -> tuple[Consent, ...]:
+    """The consents that a configuration gives. One that stood there ``before`` keeps the time at which it began."""
     now = datetime.now(UTC)
+    begun = {consent.id: consent.since for consent in before}
     return tuple(
         Consent(
             id=(name := f"config-{number}"),
             destination=written.destination,
             kinds=written.kinds,
             model=written.model,
-            since=written.since or (begun or {}).get(name, now),
+            since=written.since or begun.get(name, now),
             until=written.until,
             origin="config",
         )

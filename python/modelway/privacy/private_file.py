@@ -86,6 +86,12 @@ def who_else_may_write(file: Path) -> str | None:
     return None
 
 
+def may_others_read(file: Path) -> bool:
+    """Whether users beside its owner may read the file, or list the folder. Raises ``OSError`` without one."""
+    mode = file.stat().st_mode
+    return hasattr(os, "geteuid") and bool(mode & (stat.S_IRGRP | stat.S_IROTH))
+
+
 def unusable(file: Path, done: str, error: OSError) -> StateError:
     """The error of a file that can't be ``done``."""
     why = error.strerror or str(error)

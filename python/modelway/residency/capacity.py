@@ -1,4 +1,4 @@
-"""Which backends are managed, and how much memory the models of each share."""
+"""Which backends are managed, and which memory their models share."""
 
 from __future__ import annotations
 
@@ -13,19 +13,21 @@ if TYPE_CHECKING:
 
 #: Kinds of backends that load and unload at our word and whose models live in this machine's memory.
 _HERE = frozenset({"ollama", "llama_cpp"})
+#: What the router calls this machine's memory, which all backends share that have none of their own.
+_MACHINE = "machine"
 
 
 def managed_memory(settings: Settings, machine: Machine) -> Mapping[str, ManagedMemory]:
     """What is managed under ``settings`` on ``machine``: the backends on this device whose memory is known.
 
-    Each has all that the machine has, where nothing is written: two of them at once have too much.
+    Where nothing is written of a backend's memory, it shares the machine's with all others of which nothing is.
     """
     if not settings.memory.manage:
         return {}
     alone = settings.memory.computes_alone
     computes_alone = not machine.has_gpu if alone is None else alone
     return {
-        backend.name: ManagedMemory(capacity, computes_alone)
+        backend.name: ManagedMemory(capacity, computes_alone, None if backend.memory_bytes else _MACHINE)
         for backend in settings.backends
         if (capacity := _capacity(backend, machine)) is not None
     }

@@ -1,9 +1,12 @@
-"""How much memory this machine has for models: its graphics cards', else its own."""
+"""How much memory this machine has for models: its graphics cards', else its own, or what its container may use."""
 
 from __future__ import annotations
 
 import logging
 from dataclasses import dataclass
+from pathlib import Path
+
+from modelway.residency.cgroup import memory_limit
 
 _log = logging.getLogger("modelway.residency")
 
@@ -21,12 +24,16 @@ class Machine:
     has_gpu: bool
 
 
-def read_machine() -> Machine:
-    """Ask the NVIDIA driver where ``modelway[gpu]`` is installed, else the operating system. Blocks; never fails."""
+def read_machine(root: Path = Path("/")) -> Machine:
+    """Ask the NVIDIA driver where ``modelway[gpu]`` is installed, else the operating system. Blocks; never fails.
+
+    ``root``: where the files of control groups are looked for; graphics memory is not theirs to limit.
+    """
     graphics = _graphics_bytes()
     if graphics:
         return Machine(graphics * _GRAPHICS_PERCENT // 100, has_gpu=True)
-    return Machine(_own_bytes(), has_gpu=False)
+    known = [size for size in (_own_bytes(), memory_limit(root)) if size is not None]
+    return Machine(min(known) * _OWN_PERCENT // 100 if known else None, has_gpu=False)
 
 
 def _graphics_bytes() -> int | None:
@@ -53,7 +60,7 @@ def _own_bytes() -> int | None:
     import psutil
 
     try:
-        return int(psutil.virtual_memory().total) * _OWN_PERCENT // 100
+        return int(psutil.virtual_memory().total)
     except (OSError, psutil.Error, NotImplementedError) as error:
         _log.debug("the machine does not tell its memory: %s", error)
         return None

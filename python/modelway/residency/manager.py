@@ -15,13 +15,14 @@ from contextlib import AbstractAsyncContextManager, suppress
 from typing import TYPE_CHECKING, Protocol
 
 from modelway.backends.base import LoadCall
-from modelway.errors import BackendError, UnknownBackend, UnknownModel
+from modelway.errors import UnknownBackend, UnknownModel
 from modelway.residency.action import Action, Loaded, NotLoaded, Outcome, Unloaded, in_memory, loaded, unloaded
 from modelway.residency.capacity import managed_memory
+from modelway.residency.fit import Fit
 from modelway.residency.load_time import learned_load_s
 from modelway.residency.machine import Machine, read_machine
 from modelway.residency.names import Names
-from modelway.residency.shortage import is_shortage, raised
+from modelway.residency.sizes import Sizes
 from modelway.types import RequestOutcome
 
 if TYPE_CHECKING:
@@ -73,13 +74,10 @@ class GpuMemoryManager:
         self._tasks: set[asyncio.Task[Outcome] | asyncio.Task[None]] = set()
         #: When something was last done with a model: what a server said before is not held against it.
         self._touched: dict[str, float] = {}
-        #: How long loads took; the last one counts half, those before it the other half.
-        self._load_ms: dict[str, float] = {}
         self._known: dict[str, ResolvedModel] = {}
         self._known_of: Settings | None = None
-        self._did_not_fit: set[str] = set()
-        self._tried_again: set[str] = set()
-        self._split: dict[str, tuple[int, int]] = {}
+        self._sizes = Sizes()
+        self._fit = Fit(router, self._sizes)
         self._changes: dict[str, asyncio.Future[None]] = {}
 
     # What requests want to know.
@@ -96,11 +94,20 @@ class GpuMemoryManager:
 
     def did_not_fit(self, model: str) -> bool:
         """Whether its last load failed for want of memory."""
-        return model in self._did_not_fit
+        return self._fit.did_not_fit(model)
 
     def split(self, model: str) -> tuple[int, int] | None:
         """Bytes in all and in graphics memory of a model that is not wholly there, though it could be."""
-        return self._split.get(model)
+        return self._sizes.split(model)
+
+    def reduced_context(self, model: str) -> tuple[int, int] | None:
+        """The tokens of context that were asked for and those that there are, where its server gave it fewer."""
+        return self._sizes.reduced_context(model)
+
+    def needs_as_much(self, model: str, failed: str) -> tuple[int, int] | None:
+        """See :meth:`Fit.needs_as_much`; None also for a model that was never configured."""
+        one, other = self._model(model), self._model(failed)
+        return None if one is None or other is None else self._fit.needs_as_much(one, other)
 
     # Its life.
 
@@ -149,6 +156,7 @@ class GpuMemoryManager:
         self._settings = settings = self._router.settings
         if self._machine is None:
             self._machine = await asyncio.to_thread(self._read_machine)
+            self._sizes.has_gpu = self._machine.has_gpu
         managed = managed_memory(settings, self._machine)
         # It may have been closed while the machine was read.
         if managed != self._router.managed and self._loop is not None:
@@ -183,7 +191,7 @@ class GpuMemoryManager:
         task.add_done_callback(lambda task: self._ended(action, task))
 
     async def _carry_out(self, action: Action, model: ResolvedModel) -> Outcome:
-        load_s = learned_load_s(self._load_ms.get(model.id), self._router.settings.deadlines.load_ms)
+        load_s = learned_load_s(self._router.health(model.id).load_ms, self._router.settings.deadlines.load_ms)
         call = LoadCall(model.name, model.id, model.num_ctx, load_s)
         async with await self._backends() as backends:
             backend = backends.backend(model.backend)
@@ -207,50 +215,33 @@ class GpuMemoryManager:
         self._touch(action.model)
         with suppress(UnknownModel):  # the configuration was replaced meanwhile
             self._report(action, outcome)
+        if self._loop is not None and self._router.settings is not self._settings:
+            # It was begun under another configuration: the backend of this name may be another server now.
+            self._look_soon(action.backend)
 
     def _report(self, action: Action, outcome: Outcome) -> None:
         model, router = action.model, self._router
         match outcome:
             case Loaded(load_ms, running):
-                self._load_ms[model] = (self._load_ms.get(model, load_ms) + load_ms) / 2
-                self._did_not_fit.discard(model)
-                self._tried_again.discard(model)
+                self._fit.loaded(model)
                 names = Names(self._models().values(), action.backend)
                 own = next((one for one in running or () if model in names.of(one.name)), None)
-                self._note_split(model, own)
-                self._waiters.apply(router.model_loaded(model, memory_bytes=self._bytes(model, own), load_ms=load_ms))
+                size = None if own is None else self._sizes.note(self._models()[model], own)
+                self._waiters.apply(router.model_loaded(model, memory_bytes=size, load_ms=load_ms))
                 if running is not None:
                     self._compare(action.backend, running, action.began)
             case NotLoaded(error):
-                size = self._second_try(action, error)
+                size = self._fit.failed(model, action.backend, error)
                 self._waiters.apply(router.model_not_loaded(model, memory_bytes=size))
                 if size is None and error is not None:
                     _log.warning("%s", error)
                     # Alerts are the monitor's, which looks at circuits itself.
                     router.record_outcome(model, RequestOutcome(False, kind=error.kind))
             case Unloaded(is_sure):
-                self._split.pop(model, None)
+                self._sizes.gone(model)
                 self._waiters.apply(router.model_unloaded(model))
                 if not is_sure and self._loop is not None:
                     self._look_soon(action.backend)
-
-    def _second_try(self, action: Action, error: BackendError | None) -> int | None:
-        """What the model is to be thought to take, and to be loaded again with; None: it has failed."""
-        model = action.model
-        if error is not None and is_shortage(error):
-            self._did_not_fit.add(model)
-            if model not in self._tried_again:
-                self._tried_again.add(model)
-                _log.warning("%s; once more, when what is idle has made room", error)
-                return self._more_than_thought(action)
-        self._tried_again.discard(model)
-        return None
-
-    def _more_than_thought(self, action: Action) -> int:
-        held = self._router.residents(action.backend)
-        thought = next((one.memory_bytes for one in held if one.model == action.model), 0)
-        capacity, _ = self._router.memory(action.backend)
-        return raised(thought) if capacity is None else min(raised(thought), capacity)
 
     # What servers say.
 
@@ -263,33 +254,14 @@ class GpuMemoryManager:
             for model in {*there, *held}:
                 if model in self._actions or self._touched.get(model, asked_at) > asked_at:
                     continue
-                self._note_split(model, there.get(model))
                 if model not in there:
+                    self._sizes.gone(model)
                     self._waiters.apply(self._router.model_unloaded(model))
                     continue
-                size = self._bytes(model, there[model])
+                size = self._sizes.note(self._models()[model], there[model])
                 # Less than at its beginning is what the system has put aside, and comes back with the next request.
                 if model not in held or (size is not None and size > held[model].memory_bytes):
                     self._waiters.apply(self._router.model_loaded(model, memory_bytes=size))
-
-    def _bytes(self, model: str, running: RunningModel | None) -> int | None:
-        """What a model takes of the memory that is managed: as measured, but never less than was written."""
-        if running is None or running.size_bytes is None:
-            return None
-        size = running.size_bytes
-        if self._machine is not None and self._machine.has_gpu and running.vram_bytes:
-            size = running.vram_bytes
-        resolved = self._model(model)
-        is_written = resolved is not None and not resolved.is_memory_estimated
-        return max(size, resolved.memory_bytes or 0) if resolved and is_written else size
-
-    def _note_split(self, model: str, running: RunningModel | None) -> None:
-        self._split.pop(model, None)
-        if running is None or running.size_bytes is None or running.vram_bytes is None:
-            return
-        has_gpu = self._machine is not None and self._machine.has_gpu
-        if running.vram_bytes < running.size_bytes and (running.vram_bytes or has_gpu):
-            self._split[model] = running.size_bytes, running.vram_bytes
 
     def _look_soon(self, backend: str) -> asyncio.Task[None]:
         task = asyncio.create_task(self.look(backend), name=TASK_NAME)

@@ -6,7 +6,7 @@ from collections import defaultdict
 from collections.abc import Iterable
 from typing import TYPE_CHECKING
 
-from modelway.discovery.survey import same_name
+from modelway.backends.base import same_name
 
 if TYPE_CHECKING:
     from modelway.config.settings import ResolvedModel

@@ -11,6 +11,7 @@ if TYPE_CHECKING:
 #: How llama.cpp, CUDA, the C++ library and Ollama's scheduler say it.
 _WORDS = re.compile(
     r"out of (device |host |system )?memory|(not enough|insufficient) (system |gpu |free )?memory|bad_alloc|cudaMalloc"
+    r"|std::system_error\b.*\bResource temporarily unavailable"  # there was no room for a thread's stack
     r"|(failed|unable|cannot|could not) (to )?(be )?(allocate|allocated|alloc)\b|requires more (system|gpu) memory",
     re.IGNORECASE,
 )

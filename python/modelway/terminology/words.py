@@ -30,7 +30,7 @@ class Words:
     names: Mapping[str, str]
 
     def label(self, kind: str, *, destination: str = "") -> str:
-        """The warning of this kind: ``math``, ``code``, ``external``, ``tax``, ``medical``, ``legal``."""
+        """The warning of this kind: ``math``, ``code``, ``external``."""
         return self._in_all("labels", kind).replace("{destination}", destination)
 
     def hand_off(self, task: str) -> str:
@@ -58,7 +58,7 @@ def load_words(languages: Sequence[str] = ("en",), file: Path | None = None) -> 
     """The words of ``languages``; ``file`` is the user's own.
 
     It has the tables ``[labels]``, ``[hand_off]`` and ``[names]``, in force for every language, or ``[de.labels]`` for
-    one. Raises :class:`ConfigError` where it can't be read or has what no catalogue has.
+    one; nothing but it is read. Raises :class:`ConfigError` where it can't be read or has what no catalogue has.
     """
     own = {} if file is None else _read(file)
     catalogues = []
@@ -72,7 +72,16 @@ def load_words(languages: Sequence[str] = ("en",), file: Path | None = None) -> 
 
 
 def _built_in(name: str) -> dict[str, Any]:
+    """A copy of what stands in the package."""
+    return {key: dict(value) if isinstance(value, dict) else value for key, value in _PACKAGED[name].items()}
+
+
+def _packaged(name: str) -> dict[str, Any]:
     return tomllib.loads(files(__package__).joinpath(f"{name}.toml").read_text(encoding="utf-8"))
+
+
+#: Read with this module and never again: who has an event loop must not wait for files.
+_PACKAGED = {name: _packaged(name) for name in (*LANGUAGES, "names")}
 
 
 def _folded(names: Mapping[str, str]) -> dict[str, str]:

@@ -18,13 +18,15 @@ def mock_config(
     kind: str = "ollama",
     backend: str = "mock",
     manages_memory: bool = False,
+    warns: bool = False,
 ) -> str:
     """TOML text that declares every model of ``server`` with what its mock configuration says of it.
 
     ``defaults`` maps a task (code, math, ...) to a model; without it the first model is the default for
     ``general``. ``kind`` is the protocol to speak to the server: ``ollama`` or ``openai``. Unless it
-    ``manages_memory`` the server sees no request but those that are made, and the text has a table ``[memory]``. It can
-    be continued with tables of one's own. Raises ``ValueError`` for a model the server does not have.
+    ``manages_memory`` the server sees no request but those that are made, and the text has a table ``[memory]``; unless
+    it ``warns`` answers come without labels, and the text has a table ``[warnings]``. It can be continued with
+    tables of one's own. Raises ``ValueError`` for a model the server does not have.
     """
     if defaults is None:
         defaults = {"general": next(iter(server.models))}
@@ -32,6 +34,7 @@ def mock_config(
         if model not in server.models:
             raise ValueError(f"mock_config: defaults[{task!r}] = {model!r} is none of {', '.join(server.models)}")
     lines = [] if manages_memory else ["[memory]", "manage = false"]
+    lines += [] if warns else ["[warnings]", "math = false", "code = false"]
     lines += ["[defaults]", *(f"{task} = {_toml(model)}" for task, model in defaults.items())]
     if fallbacks:
         lines += ["[fallbacks]", *(f"{_toml(name)} = {_toml(list(chain))}" for name, chain in fallbacks.items())]

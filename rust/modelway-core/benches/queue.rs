@@ -12,6 +12,7 @@ use modelway_core::admit::{Admission, Answer, Ask, BackendResources, ModelResour
 use modelway_core::fair::Share;
 use modelway_core::limits::Limits;
 use modelway_core::users::UserLimits;
+use modelway_core::vram::Device;
 use modelway_core::{Millis, Ticket};
 
 /// Requests a sample; samples a size.
@@ -31,8 +32,9 @@ struct Crowd {
 impl Crowd {
     fn of(users: u32) -> Self {
         let mut admission = Admission::new(UserLimits::default(), 1, Limits::default());
-        let backend =
-            admission.add_backend(BackendResources { max_waiting: 200_000, ..BackendResources::default() });
+        let device = admission.add_device(Device::default());
+        let resources = BackendResources { max_waiting: 200_000, ..BackendResources::default() };
+        let backend = admission.add_backend(device, resources);
         admission.add_model(backend, ModelResources { max_concurrent: Some(1), ..ModelResources::default() });
         let (Answer::Admitted(running), _) = admission.admit(&ask(0, 1), 0) else {
             panic!("nobody else is there")

@@ -121,7 +121,9 @@ impl Gate {
             (consent, grant)
         };
         let consents = consents.into_iter().map(kept).collect();
-        old.into_iter().for_each(|(_, grant)| grant.revoke());
+        for (_, grant) in old {
+            grant.revoke();
+        }
         Self { policy: self.policy, consents, own_network: Arc::clone(&self.own_network) }
     }
 

@@ -189,10 +189,15 @@ impl ModelHealth {
         }
     }
 
+    /// Loading it took so long.
+    pub fn see_load(&mut self, load_ms: f64, now: Millis) {
+        self.load_ms.add(load_ms, now);
+    }
+
     /// Only a stream that ended well has times worth keeping; a model once loaded was loaded, whatever came then.
     fn average(&mut self, outcome: &RequestOutcome, now: Millis) {
         if let Some(load_ms) = outcome.load_ms {
-            self.load_ms.add(load_ms, now);
+            self.see_load(load_ms, now);
         }
         if outcome.kind != OutcomeKind::Success {
             return;

@@ -1,7 +1,5 @@
 //! Kinds of data that a request holds: what a consent names.
 
-use memchr::memmem;
-
 use crate::classify::{is_code_line, sample::Sample};
 use crate::named::named_enum;
 
@@ -75,9 +73,13 @@ impl FromIterator<DataKind> for DataKinds {
 /// of prose that does so costs a question; code taken for prose would leave without one.
 fn has_code(text: &str) -> bool {
     let bytes = text.as_bytes();
-    memmem::find(bytes, b"```").is_some()
-        || memmem::find(bytes, b"~~~").is_some()
-        || Sample::of(text).parts().iter().any(|part| part.lines().any(|line| is_code_line(line.as_bytes())))
+    let is_fence = |at: usize| matches!(bytes.get(at..at + 3), Some(b"```" | b"~~~"));
+    let ends_like_code = |part: &&str| {
+        let part = part.as_bytes();
+        memchr::memchr_iter(b'\n', part).chain([part.len()]).any(|end| is_code_line(&part[..end]))
+    };
+    memchr::memchr2_iter(b'`', b'~', bytes).any(is_fence)
+        || Sample::of(text).parts().iter().any(ends_like_code)
 }
 
 #[cfg(test)]

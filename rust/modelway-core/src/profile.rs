@@ -1,7 +1,7 @@
 //! What the router knows of a model: where it runs, what it can do, what it costs.
 
 use crate::named::named_enum;
-use crate::task::TaskSet;
+use crate::task::{TaskClass, TaskSet};
 
 named_enum! {
     /// What a model can do at all.
@@ -181,6 +181,12 @@ pub struct ModelProfile {
 }
 
 impl ModelProfile {
+    /// Whether it makes embeddings and is good at nothing else.
+    #[must_use]
+    pub fn only_makes_embeddings(&self) -> bool {
+        self.strengths.iter().eq([TaskClass::Embedding])
+    }
+
     /// The latency class of its average time to the first token, where known.
     #[must_use]
     pub fn latency_class(&self) -> Option<LatencyClass> {

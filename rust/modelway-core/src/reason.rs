@@ -25,7 +25,7 @@ named_enum! {
         Capability => "capability",
         /// The request does not fit the preferred model's context.
         ContextLength => "context_length",
-        /// The preferred model would have to be loaded first, and the configuration prefers one that is.
+        /// The preferred model would have to be loaded first, and one that is in memory is to pass it.
         Warm => "warm",
         /// The preferred model is not on this machine, and the request may not go there.
         Privacy => "privacy",

@@ -27,6 +27,8 @@ pub struct Request<'a> {
     pub kinds: Option<DataKinds>,
     /// Whether its caller forbids that it goes to others.
     pub is_kept_here: bool,
+    /// Whether a model in memory passes one that would have to be loaded first; `None`: as configured.
+    pub prefer_warm: Option<bool>,
 }
 
 impl Request<'_> {
@@ -190,7 +192,9 @@ pub fn estimate_tokens(text: &str) -> u64 {
 
 #[cfg(test)]
 mod tests {
-    use super::{Digest, EARLIER, Message, Role, digest, estimate_tokens};
+    use super::{Digest, EARLIER, Message, Request, Role, digest, estimate_tokens};
+    use crate::kinds::{DataKind, DataKinds};
+    use crate::task::TaskClass;
 
     #[test]
     fn estimates_grow_with_the_text() {
@@ -224,6 +228,31 @@ mod tests {
         );
         assert_eq!(seen.conversation.earlier, ["look"]);
         assert_eq!(digest(vec![], None), Digest::default());
+    }
+
+    #[test]
+    fn kinds_are_those_of_all_messages_and_of_the_class() {
+        let kinds = |messages, prompt: Option<&str>| digest(messages, prompt.map(str::to_owned)).kinds;
+        let of = |kinds: &[DataKind]| kinds.iter().copied().collect::<DataKinds>();
+        let talk = || message(Role::User, "tell me more", 0);
+        assert_eq!(kinds(vec![talk()], Some("why?")), of(&[DataKind::Text]));
+        for (role, text, images, kind) in [
+            (Role::System, "answer like this:\n```\nx\n```", 0, DataKind::Code),
+            (Role::Assistant, "int main() {", 0, DataKind::Code),
+            (Role::User, "look", 1, DataKind::Images),
+            (Role::Other, "5", 0, DataKind::ToolResults),
+        ] {
+            let found = kinds(vec![message(role, text, images), talk()], None);
+            assert_eq!(found, of(&[DataKind::Text, kind]), "{text}");
+        }
+        let file = Message { more: of(&[DataKind::Files]), ..talk() };
+        assert_eq!(kinds(vec![file], Some("```")), of(&[DataKind::Text, DataKind::Code, DataKind::Files]));
+
+        let request =
+            Request { prompt: "hi", has_images: true, kinds: Some(DataKinds::NONE), ..Request::default() };
+        assert_eq!(request.sending(TaskClass::General).kinds, of(&[DataKind::Text, DataKind::Images]));
+        let code = Request { prompt: "hi", ..Request::default() }.sending(TaskClass::CodeGeneration);
+        assert_eq!(code.kinds, of(&[DataKind::Text, DataKind::Code]));
     }
 
     #[test]

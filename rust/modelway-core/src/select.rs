@@ -81,8 +81,10 @@ pub struct Decision {
 /// Order of candidates: the caller's model; then for the class the configured default, its chain,
 /// models with the class in `strengths` (the best of them stands for a default that is not configured), the others, those with it in `weaknesses`.
 /// Among models of the same rank those go first that have not failed lately, then those whose first token is expected
-/// in time for the task, then those that begin sooner; models of others only behind all that are not. Where the configuration prefers warm models and the caller named
-/// none, one that is in memory passes those that would have to be loaded, but for one with the class in `weaknesses`.
+/// in time for the task, then those that begin sooner; models of others stand behind all these. Where the caller, else
+/// the configuration, prefers warm models and the caller named none, one that is in memory passes those that would have
+/// to be loaded, but for one with the class in `weaknesses` or of others, and one that has failed lately where the other
+/// has not.
 ///
 /// # Errors
 /// [`SelectError`], when no model can serve.
@@ -139,7 +141,8 @@ pub fn select(
         None if explicit.is_some() => SelectionReason::ExplicitModel,
         None => base_reason,
     };
-    if let Some(warm) = decision.warm_instead() {
+    let prefers_warm = request.prefer_warm.unwrap_or_else(|| table.prefers_warm());
+    if prefers_warm && let Some(warm) = decision.warm_instead() {
         (decision.chosen, decision.tie_break, decision.reason) = (warm, None, SelectionReason::Warm);
     }
     Ok(decision)
@@ -251,8 +254,10 @@ impl Decision {
         let mut seen = ModelSet::none(self.table.models().len());
         let mut rejected = Vec::new();
         // Only where a warm model serves instead, models were passed over that could have served.
-        let mut has_come = self.reason != SelectionReason::Warm;
-        self.first_candidate(|model| {
+        let is_warm = self.reason == SelectionReason::Warm;
+        let mut has_come = !is_warm;
+        let order = if is_warm { self.live_order() } else { self.table.order(self.task).into() };
+        self.first_of(&order, |model| {
             let is_passed = !has_come && model != self.chosen && self.is_cold(model);
             has_come |= model == self.chosen;
             let why = self.rejection(model).or_else(|| is_passed.then_some(Rejection::Cold));
@@ -272,6 +277,12 @@ impl Decision {
     pub fn needs_consent(&self) -> Vec<ModelIndex> {
         let lacks_consent = |(model, why)| (why == Rejection::Consent).then_some(model);
         self.rejected().into_iter().filter_map(lacks_consent).collect()
+    }
+
+    /// The kinds of data that models elsewhere were judged by; none where there are no such models.
+    #[must_use]
+    pub fn kinds(&self) -> DataKinds {
+        self.outgoing.as_ref().map_or(DataKinds::NONE, |(_, sending)| sending.kinds)
     }
 
     /// What decided between the chosen model and those of the same rank; `None`: none of them is burdened more
@@ -329,13 +340,16 @@ impl Decision {
         (best, self.burden(best).less_for(self.burden(first)))
     }
 
-    /// The first model in memory, where that is preferred and the chosen one would have to be loaded.
+    /// The first model in memory, where the chosen one would have to be loaded.
     fn warm_instead(&self) -> Option<ModelIndex> {
-        if !self.table.prefers_warm() || self.explicit.is_some() || !self.is_cold(self.chosen) {
+        if self.explicit.is_some() || !self.is_cold(self.chosen) {
             return None;
         }
-        let fitting =
-            |(model, rank): &&(ModelIndex, Rank)| *rank != Rank::Weak && !self.table.is_external(*model);
+        let is_ailing = |model| self.burden(model).is_ailing;
+        let fitting = |(model, rank): &&(ModelIndex, Rank)| {
+            let is_fit = *rank != Rank::Weak && !self.table.is_external(*model);
+            is_fit && is_ailing(*model) <= is_ailing(self.chosen)
+        };
         let order = self.live_order();
         let candidates = order.iter().filter(fitting).map(|(model, _)| *model);
         candidates.into_iter().find(|model| !self.is_cold(*model) && self.rejection(*model).is_none())
@@ -415,15 +429,14 @@ impl Decision {
     }
 
     fn consent_required(&self, models: Vec<ModelIndex>) -> SelectError {
-        let kinds = self.outgoing.as_ref().map_or(DataKinds::NONE, |(_, sending)| sending.kinds);
-        SelectError::ConsentRequired(models, kinds)
+        SelectError::ConsentRequired(models, self.kinds())
     }
 
     fn why_none(&self) -> SelectError {
         let rejected = self.rejected();
-        let for_consent = self.needs_consent();
-        if !for_consent.is_empty() {
-            return self.consent_required(for_consent);
+        let needs_consent = self.needs_consent();
+        if !needs_consent.is_empty() {
+            return self.consent_required(needs_consent);
         }
         let is_too_short = |(model, why): &&(ModelIndex, Rejection)| {
             *why == Rejection::ContextLength && self.judge(self.table.model(*model)).is_ok()

@@ -21,7 +21,7 @@
 //! - *One load at a time.* Loads share a disk and a bus: two at once take longer than one after the other, and the
 //!   first of them ends later.
 
-use smallvec::SmallVec;
+use smallvec::{SmallVec, smallvec};
 
 use crate::evict::{Victim, cheapest};
 use crate::ewma::Millis;
@@ -109,13 +109,30 @@ pub struct View<'a> {
     /// Who waits for some.
     pub claims: &'a [Claim],
     /// For whom an earlier plan has begun to make room.
-    pub promised: Option<ModelNumber>,
+    pub promised: &'a [ModelNumber],
 }
 
 impl View<'_> {
     /// Whom an earlier plan has closed.
     fn closed(&self) -> SmallVec<[ModelNumber; 2]> {
         self.residents.iter().filter(|one| one.is_closed).map(|one| one.model).collect()
+    }
+
+    /// Whether something is being loaded or unloaded.
+    #[must_use]
+    pub fn is_changing(&self) -> bool {
+        self.residents.iter().any(|one| matches!(one.doing, Doing::Loading | Doing::Unloading))
+    }
+
+    fn is_promised(&self, claim: &Claim) -> bool {
+        self.promised.contains(&claim.model)
+    }
+
+    /// The plan that leaves everything as an earlier one has it.
+    #[must_use]
+    pub fn as_it_is(&self) -> Plan {
+        let promised = self.claims.iter().filter(|claim| self.is_promised(claim)).map(|claim| claim.model);
+        Plan { closed: self.closed(), promised: promised.collect(), ..Plan::default() }
     }
 }
 
@@ -128,19 +145,31 @@ pub struct Plan {
     pub load: Option<ModelNumber>,
     /// They take nothing new from now on; all others do.
     pub closed: SmallVec<[ModelNumber; 2]>,
-    /// Room is being made for it: it comes next.
-    pub promised: Option<ModelNumber>,
+    /// Room is being made for them: they come next.
+    pub promised: SmallVec<[ModelNumber; 1]>,
     /// When to look again, if nothing happens before.
     pub look_again: Option<Millis>,
+}
+
+impl Plan {
+    /// Both plans, of which at most one loads or unloads.
+    #[must_use]
+    pub fn with(mut self, other: Self) -> Self {
+        self.unload.extend(other.unload);
+        self.closed.extend(other.closed);
+        self.promised.extend(other.promised);
+        self.load = self.load.or(other.load);
+        self.look_again = self.look_again.into_iter().chain(other.look_again).min();
+        self
+    }
 }
 
 /// The plan for `view` at `now`.
 #[must_use]
 pub fn plan(view: &View<'_>, policy: &Policy, now: Millis) -> Plan {
-    let is_changing = |one: &Resident| matches!(one.doing, Doing::Loading | Doing::Unloading);
-    if view.residents.iter().any(is_changing) {
+    if view.is_changing() {
         // What is closed stays so: the load under way may be of another model.
-        return Plan { closed: view.closed(), promised: view.promised, ..Plan::default() };
+        return view.as_it_is();
     }
     let drain_ms = drain_ms(view.residents, policy, now);
     // Whose time is up, goes in the order in which they came: that is what bounds how long anybody waits.
@@ -151,8 +180,7 @@ pub fn plan(view: &View<'_>, policy: &Policy, now: Millis) -> Plan {
     };
     let is_absent = |claim: &&Claim| view.residents.iter().all(|one| one.model != claim.model);
     let wanted: SmallVec<[&Claim; 16]> = view.claims.iter().filter(is_absent).collect();
-    let is_promised = |claim: &&Claim| view.promised == Some(claim.model);
-    let promised = wanted.iter().copied().find(is_promised);
+    let promised = wanted.iter().copied().find(|claim| view.is_promised(claim));
     let Some(first) = promised.or_else(|| wanted.iter().copied().min_by_key(rank)) else {
         return Plan::default();
     };
@@ -242,7 +270,7 @@ fn make_room(claim: &Claim, others: &Others, view: &View<'_>, policy: &Policy, n
             |set: &[&Resident]| set.iter().fold(0, |sum: u64, one| sum.saturating_add(cost(one, view)));
         let bound = others.due.min(claim.since.saturating_add(change_ms(claim, &lingered).saturating_mul(2)));
         let cheaper = among(&is_soon_idle, &cost_to_unload)
-            .filter(|_| now < bound && view.promised != Some(claim.model))
+            .filter(|_| now < bound && !view.is_promised(claim))
             .filter(|set| total(set).saturating_mul(3) < total(&lingered).saturating_mul(2));
         if let Some(cheaper) = cheaper {
             // The end of what runs makes itself heard.
@@ -250,16 +278,14 @@ fn make_room(claim: &Claim, others: &Others, view: &View<'_>, policy: &Policy, n
             let look_again = ends.max().map(|end| end.clamp(now.saturating_add(1), bound));
             return Room { plan: Plan { look_again, ..Plan::default() }, spare: spare(&cheaper) };
         }
-        let plan = Plan { unload: models(&lingered), promised: Some(claim.model), ..Plan::default() };
+        let plan = Plan { unload: models(&lingered), promised: smallvec![claim.model], ..Plan::default() };
         return Room { plan, spare: 0 };
     }
     // Room that is being made goes on being made: who was closed for it stays so.
-    let promised = view.promised.filter(|model| *model == claim.model);
-    let closed = || if promised.is_some() { view.closed() } else { SmallVec::new() };
+    let kept = || if view.is_promised(claim) { view.as_it_is() } else { Plan::default() };
     if let Some(lingering) = among(&is_idle, &cost_to_unload) {
         let look_again = lingering.iter().filter_map(|one| linger_end(one, policy)).max();
-        let plan = Plan { look_again, closed: closed(), promised, ..Plan::default() };
-        return Room { plan, spare: spare(&lingering) };
+        return Room { plan: Plan { look_again, ..kept() }, spare: spare(&lingering) };
     }
     // At least a millisecond: within one instant a model that has come does not go.
     let residence_end = |one: &Resident| one.since.saturating_add(one.load_ms.max(1));
@@ -267,14 +293,13 @@ fn make_room(claim: &Claim, others: &Others, view: &View<'_>, policy: &Policy, n
     let may_close = |one: &Resident| one.doing != Doing::Expected && !is_new(one);
     let Some(in_the_way) = among(&may_close, &cost_to_close) else {
         let ends = view.residents.iter().filter(|one| is_new(one)).map(residence_end);
-        let plan = Plan { look_again: ends.min(), closed: closed(), promised, ..Plan::default() };
-        return Room { plan, spare: 0 };
+        return Room { plan: Plan { look_again: ends.min(), ..kept() }, spare: 0 };
     };
     let patience_ms = change_ms(claim, &in_the_way).saturating_mul(policy.patience);
     let patience_end = others.oldest.saturating_add(patience_ms);
     let end = patience_end.min(others.due);
-    let plan = if end <= now || promised.is_some() {
-        Plan { closed: models(&in_the_way), promised: Some(claim.model), ..Plan::default() }
+    let plan = if end <= now || view.is_promised(claim) {
+        Plan { closed: models(&in_the_way), promised: smallvec![claim.model], ..Plan::default() }
     } else {
         Plan { look_again: Some(end), ..Plan::default() }
     };

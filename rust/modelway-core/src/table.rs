@@ -356,8 +356,8 @@ impl Builder {
         let mut first = std::array::from_fn(|task| {
             indexed(&settings.models)
                 .filter(|(_, model)| model.strengths.contains(TaskClass::ALL[task]))
-                .filter(|(index, model)| model.site.is_here() && !forbidden.contains(*index))
-                .min_by_key(|(_, model)| merit(model))
+                .filter(|(_, model)| model.site.is_here())
+                .min_by_key(|(index, model)| (forbidden.contains(*index), merit(model)))
                 .map(|(index, _)| index)
         });
         for (task, name) in &settings.defaults {

@@ -12,6 +12,7 @@ use modelway_core::quota::Quota;
 use modelway_core::rate::Rate;
 use modelway_core::swap::Policy;
 use modelway_core::users::UserLimits;
+use modelway_core::vram::Device;
 use modelway_core::{Millis, Ticket};
 
 fn ask(model: usize, user: u64) -> Ask {
@@ -38,9 +39,9 @@ fn bytes(memory_bytes: u64) -> ModelResources {
 /// One backend with so much memory, and these models.
 fn admission(memory_bytes: Option<u64>, models: &[ModelResources]) -> Admission {
     let mut admission = Admission::new(UserLimits::default(), 100, Limits::default());
-    let swap = Policy { linger_percent: 0, ..Policy::default() };
-    let backend =
-        admission.add_backend(BackendResources { memory_bytes, swap, ..BackendResources::default() });
+    let policy = Policy { linger_percent: 0, ..Policy::default() };
+    let device = admission.add_device(Device { capacity: memory_bytes, policy, ..Device::default() });
+    let backend = admission.add_backend(device, BackendResources::default());
     for model in models {
         admission.add_model(backend, *model);
     }
@@ -133,7 +134,9 @@ fn who_comes_too_late_is_told_at_once_when_to_come_back() {
 #[test]
 fn the_queue_is_bounded_for_all_models_of_a_backend() {
     let mut admission = Admission::new(UserLimits::default(), 10, Limits::default());
-    let backend = admission.add_backend(BackendResources { max_waiting: 3, ..BackendResources::default() });
+    let device = admission.add_device(Device::default());
+    let backend =
+        admission.add_backend(device, BackendResources { max_waiting: 3, ..BackendResources::default() });
     let models = [(); 2].map(|()| admission.add_model(backend, slots(1)));
     let running = models.map(|model| admitted(&mut admission, &ask(model, 1), 0));
     for model in [0, 1, 0] {
@@ -150,7 +153,9 @@ fn l6_no_window_exceeds_its_limit_and_the_rest_is_queued_or_told_when() {
     let mut admission = Admission::new(UserLimits::default(), 10, requests(50, 1));
     for _ in 0..2 {
         let limits = requests(20, 1);
-        let backend = admission.add_backend(BackendResources { limits, ..BackendResources::default() });
+        let device = admission.add_device(Device::default());
+        let backend =
+            admission.add_backend(device, BackendResources { limits, ..BackendResources::default() });
         admission.add_model(backend, ModelResources::default());
     }
     let mut passed: [Vec<Millis>; 2] = Default::default();
@@ -191,7 +196,8 @@ fn l6_no_window_exceeds_its_limit_and_the_rest_is_queued_or_told_when() {
 fn an_expensive_request_gets_its_part_of_a_shared_rate() {
     let mut admission = Admission::new(UserLimits::default(), 10, Limits::default());
     let limits = Limits { requests: None, tokens: Some(per_second(1_000, 1_000)) };
-    let backend = admission.add_backend(BackendResources { limits, ..BackendResources::default() });
+    let device = admission.add_device(Device::default());
+    let backend = admission.add_backend(device, BackendResources { limits, ..BackendResources::default() });
     let [cheap, dear] = [(); 2].map(|()| admission.add_model(backend, ModelResources::default()));
     admitted(&mut admission, &Ask { tokens: 900, ..ask(cheap, 1) }, 0);
     let big = queued(&mut admission, &Ask { tokens: 1_000, ..ask(dear, 2) }, 0);
@@ -208,7 +214,8 @@ fn a_user_sees_limits_before_they_bite() {
     let limits =
         UserLimits { rates: requests(1, 2), request_quota: None, token_quota: Some(Quota::new(250, day, 0)) };
     let mut admission = Admission::new(limits, 10, Limits::default());
-    let backend = admission.add_backend(BackendResources::default());
+    let device = admission.add_device(Device::default());
+    let backend = admission.add_backend(device, BackendResources::default());
     admission.add_model(backend, slots(1));
     let running = admitted(&mut admission, &ask(0, 1), 0);
     let waiting = queued(&mut admission, &ask(0, 1), 0);
@@ -228,7 +235,8 @@ fn a_user_sees_limits_before_they_bite() {
 fn retries_draw_on_the_budget_of_their_backend() {
     let mut admission = Admission::new(UserLimits::default(), 10, Limits::default());
     let retries = RetryPolicy { percent: 50, reserve_per_s: 0 };
-    let backend = admission.add_backend(BackendResources { retries, ..BackendResources::default() });
+    let device = admission.add_device(Device::default());
+    let backend = admission.add_backend(device, BackendResources { retries, ..BackendResources::default() });
     admission.add_model(backend, ModelResources::default());
     let retry = Ask { is_retry: true, ..ask(0, 1) };
     assert_eq!(refused(&mut admission, &retry, 0), Refusal { why: Why::Retries, when: Some(1_000) });
@@ -243,7 +251,8 @@ fn retries_draw_on_the_budget_of_their_backend() {
 fn a_retry_is_no_second_request_of_its_user() {
     let users = UserLimits { rates: requests(1, 1), ..UserLimits::default() };
     let mut admission = Admission::new(users, 10, Limits::default());
-    let backend = admission.add_backend(BackendResources::default());
+    let device = admission.add_device(Device::default());
+    let backend = admission.add_backend(device, BackendResources::default());
     for _ in 0..2 {
         admission.add_model(backend, ModelResources::default());
     }
@@ -305,10 +314,10 @@ fn a_model_that_finds_no_room_waits_a_bounded_time() {
 #[test]
 fn a_managed_backend_is_told_what_to_do_and_tells_when_it_has() {
     let mut admission = Admission::new(UserLimits::default(), 100, Limits::default());
-    let swap = Policy { linger_percent: 0, ..Policy::default() };
-    let managed =
-        BackendResources { memory_bytes: Some(10), is_managed: true, swap, ..BackendResources::default() };
-    let backend = admission.add_backend(managed);
+    let policy = Policy { linger_percent: 0, ..Policy::default() };
+    let managed = Device { capacity: Some(10), is_managed: true, policy, ..Device::default() };
+    let device = admission.add_device(managed);
+    let backend = admission.add_backend(device, BackendResources::default());
     for _ in 0..3 {
         admission.add_model(backend, bytes(6));
     }
@@ -346,8 +355,8 @@ fn what_became_impossible_is_refused() {
     let mut admission = admission(Some(10), &[6, 6].map(bytes));
     let running = admitted(&mut admission, &ask(0, 1), 0);
     let waits = queued(&mut admission, &ask(1, 1), 0);
-    let less = BackendResources { memory_bytes: Some(5), ..BackendResources::default() };
-    let effects = admission.set_backend(0, &less, 1);
+    let less = Device { capacity: Some(5), ..Device::default() };
+    let effects = admission.set_device(0, less, 1);
     assert_eq!(effects.refused.as_slice(), [(waits, Refusal { why: Why::Memory, when: None })]);
     assert_eq!(admission.finish(waits, None, 2), None);
     assert!(admission.finish(running, None, 3).is_some(), "what runs goes on");

@@ -15,6 +15,7 @@ use modelway_core::limits::Limits;
 use modelway_core::quota::Quota;
 use modelway_core::rate::Rate;
 use modelway_core::users::UserLimits;
+use modelway_core::vram::Device;
 use modelway_core::{Millis, Ticket};
 use proptest::prelude::*;
 use support::cases;
@@ -45,18 +46,17 @@ fn resources(model: usize) -> ModelResources {
     ModelResources { max_concurrent, memory_bytes, limits, ..ModelResources::default() }
 }
 
-fn backend(number: usize, memory_bytes: u64) -> BackendResources {
+fn device(memory_bytes: u64) -> Device {
+    Device { capacity: Some(memory_bytes), ..Device::default() }
+}
+
+fn backend(number: usize) -> BackendResources {
     match number {
-        0 => BackendResources {
-            memory_bytes: Some(memory_bytes),
-            max_waiting: 30,
-            ..BackendResources::default()
-        },
+        0 => BackendResources { max_waiting: 30, ..BackendResources::default() },
         _ => BackendResources {
             max_waiting: 20,
             limits: Limits { requests: Some(rate(20, 8)), tokens: None },
             retries: RetryPolicy { percent: 20, reserve_per_s: 0 },
-            ..BackendResources::default()
         },
     }
 }
@@ -95,8 +95,9 @@ impl Books {
             token_quota: Some(Quota::new(20_000, day, 700)),
         };
         let mut admission = Admission::new(users, 5, Limits { requests: Some(rate(30, 15)), tokens: None });
-        for number in 0..2 {
-            admission.add_backend(backend(number, MEMORY));
+        for (number, device) in [device(MEMORY), Device::default()].into_iter().enumerate() {
+            let device = admission.add_device(device);
+            admission.add_backend(device, backend(number));
         }
         for (model, (of, ..)) in MODELS.iter().enumerate() {
             admission.add_model(*of, resources(model));
@@ -199,7 +200,7 @@ impl Books {
             Step::Memory(bytes) => {
                 self.memory = bytes;
                 self.inherited_memory = self.admission.residency(0).in_use();
-                let effects = self.admission.set_backend(0, &backend(0, bytes), self.now);
+                let effects = self.admission.set_device(0, device(bytes), self.now);
                 self.apply(&effects);
             }
             Step::Slots(model, slots) => {

@@ -12,6 +12,7 @@ use modelway_core::fair::Share;
 use modelway_core::limits::Limits;
 use modelway_core::swap::Policy;
 use modelway_core::users::UserLimits;
+use modelway_core::vram::Device;
 
 struct Shared {
     admission: Mutex<Admission>,
@@ -30,11 +31,10 @@ impl Shared {
     /// Two models of six bytes with one slot each, on a backend of ten.
     fn new() -> Arc<Self> {
         let mut admission = Admission::new(UserLimits::default(), 10, Limits::default());
-        let memory_bytes = Some(10);
         // Nobody rings here when an idle model has lingered.
-        let swap = Policy { linger_percent: 0, ..Policy::default() };
-        let backend =
-            admission.add_backend(BackendResources { memory_bytes, swap, ..BackendResources::default() });
+        let policy = Policy { linger_percent: 0, ..Policy::default() };
+        let device = admission.add_device(Device { capacity: Some(10), policy, ..Device::default() });
+        let backend = admission.add_backend(device, BackendResources::default());
         let model = ModelResources { max_concurrent: Some(1), memory_bytes: 6, ..ModelResources::default() };
         for _ in 0..2 {
             admission.add_model(backend, model);

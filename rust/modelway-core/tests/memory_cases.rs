@@ -7,6 +7,7 @@ use modelway_core::fair::Share;
 use modelway_core::limits::Limits;
 use modelway_core::swap::Policy;
 use modelway_core::users::UserLimits;
+use modelway_core::vram::Device;
 use modelway_core::{Millis, Ticket};
 
 fn bytes(memory_bytes: u64) -> ModelResources {
@@ -18,14 +19,15 @@ fn pinned(memory_bytes: u64) -> ModelResources {
 }
 
 /// Ten bytes that are loaded at our word; nobody lingers.
-fn managed() -> BackendResources {
-    let swap = Policy { linger_percent: 0, ..Policy::default() };
-    BackendResources { memory_bytes: Some(10), is_managed: true, swap, ..BackendResources::default() }
+fn managed() -> Device {
+    let policy = Policy { linger_percent: 0, ..Policy::default() };
+    Device { capacity: Some(10), is_managed: true, policy, ..Device::default() }
 }
 
-fn admission(backend: BackendResources, models: &[ModelResources]) -> Admission {
+fn admission(device: Device, models: &[ModelResources]) -> Admission {
     let mut admission = Admission::new(UserLimits::default(), 100, Limits::default());
-    let backend = admission.add_backend(backend);
+    let device = admission.add_device(device);
+    let backend = admission.add_backend(device, BackendResources::default());
     for model in models {
         admission.add_model(backend, *model);
     }
@@ -118,7 +120,7 @@ fn a_preload_that_fails_is_over_and_others_load_by_themselves() {
     assert!(ours.failed(0, 10).is_empty());
     assert_eq!(ours.residency(0).in_use(), 0);
     assert_eq!(ours.next_wake(), None);
-    let theirs = BackendResources { is_managed: false, ..managed() };
+    let theirs = Device { is_managed: false, ..managed() };
     let mut theirs = admission(theirs, &[bytes(6)]);
     assert!(theirs.preload(0, 0).unwrap().is_empty());
     assert_eq!(theirs.residency(0).in_use(), 0);
@@ -129,11 +131,11 @@ fn a_preload_outlives_neither_its_backend_s_memory_nor_our_say() {
     let mut admission = admission(managed(), &[bytes(6), bytes(6)]);
     assert_eq!(admission.preload(0, 0).unwrap().load.as_slice(), [0]);
     let _ = admission.preload(1, 0).unwrap();
-    let less = BackendResources { memory_bytes: Some(5), ..managed() };
-    assert!(admission.set_backend(0, &less, 1).is_empty());
+    let less = Device { capacity: Some(5), ..managed() };
+    assert!(admission.set_device(0, less, 1).is_empty());
     assert!(admission.loaded(0, None, None, 2).is_empty(), "the other can't be had any more");
-    let unmanaged = BackendResources { is_managed: false, computes_alone: true, ..managed() };
-    assert!(admission.set_backend(0, &unmanaged, 3).is_empty());
+    let unmanaged = Device { is_managed: false, computes_alone: true, ..managed() };
+    assert!(admission.set_device(0, unmanaged, 3).is_empty());
     let ticket = admitted(&mut admission, 0, 4);
     let _ = finish(&mut admission, ticket, 5);
 }
@@ -193,7 +195,7 @@ fn a_request_that_would_come_too_late_for_the_load_is_told_so() {
 
 #[test]
 fn where_others_load_by_themselves_only_what_is_told_makes_a_model_cold() {
-    let mut admission = admission(BackendResources::default(), &[bytes(0), bytes(0)]);
+    let mut admission = admission(Device::default(), &[bytes(0), bytes(0)]);
     assert!(!admission.is_tracked());
     assert_eq!(wait_ms(&admission, 1, 0), Some(0));
     assert!(admission.loaded(0, Some(6), None, 0).is_empty());
@@ -212,8 +214,8 @@ fn where_others_load_by_themselves_only_what_is_told_makes_a_model_cold() {
 
 /// Two models that are in memory at once, of which one computes at a time.
 fn alone() -> Admission {
-    let backend = BackendResources { computes_alone: true, ..managed() };
-    let mut admission = admission(backend, &[bytes(4), bytes(4), bytes(2)]);
+    let mut admission =
+        admission(Device { computes_alone: true, ..managed() }, &[bytes(4), bytes(4), bytes(2)]);
     for model in 0..3 {
         let _ = admission.loaded(model, None, None, 0);
     }
@@ -280,8 +282,8 @@ fn on_a_cpu_a_turn_that_is_given_to_who_leaves_goes_on() {
 
 #[test]
 fn computing_alone_needs_no_capacity_and_no_sizes() {
-    let backend = BackendResources { computes_alone: true, ..BackendResources::default() };
-    let mut admission = admission(backend, &[bytes(0), bytes(0)]);
+    let mut admission =
+        admission(Device { computes_alone: true, ..Device::default() }, &[bytes(0), bytes(0)]);
     let first = admitted(&mut admission, 0, 0);
     let (other, _) = queued(&mut admission, 1, 1);
     assert_eq!(finish(&mut admission, first, 2).granted.as_slice(), [other]);

@@ -1,11 +1,13 @@
-//! Random traffic on devices that load, unload and fail as they like: memory is never exceeded, nothing in use goes, one
-//! model loads at a time, nobody waits beyond a bound, and it ends.
+//! Random traffic on devices that load, unload and fail as they like, with the models of two backends: memory is never
+//! exceeded, nothing in use goes, one model loads at a time, embedding models and others leave each other alone, nobody
+//! waits beyond a bound, and it ends.
 //!
 //! The bound. Of k models none whose first request waits for memory waits longer than
-//! `max_wait + k * (3 L + D + U)`, where L is the longest load, D the longest request and U the longest unload. For once
+//! `max_wait + k * (5 L + D + 3 U)`, where L is the longest load, D the longest request and U the longest unload. For once
 //! `max_wait` is over, only models go before it that have waited for longer, each once, and each of them waits for at
 //! most: a load that is under way (L), the residence of what was loaded last (L), what runs (D), the unload (U), and its
-//! own load (L). Where one model at a time computes, a turn of `max(1 s, 4 D) + D` comes on top for each.
+//! own load (L). Before each of the last two an embedding model may go and another come (U + L). Where one model at a time
+//! computes, a turn of `max(1 s, 4 D) + D` comes on top for each.
 
 #![allow(clippy::unwrap_used, clippy::panic, reason = "what can't be is a failed test")]
 
@@ -18,7 +20,7 @@ use modelway_core::fair::Share;
 use modelway_core::limits::Limits;
 use modelway_core::swap::{Claim, Doing, Policy, Resident, View, plan};
 use modelway_core::users::UserLimits;
-use modelway_core::vram::Stage;
+use modelway_core::vram::{Device, Stage};
 use modelway_core::{Millis, Ticket};
 use proptest::prelude::*;
 use support::cases;
@@ -34,6 +36,7 @@ struct Kind {
     service_ms: Millis,
     slots: u32,
     is_pinned: bool,
+    makes_embeddings: bool,
 }
 
 #[derive(Clone, Debug)]
@@ -46,6 +49,7 @@ struct Case {
     is_managed: bool,
     computes_alone: bool,
     linger_percent: u64,
+    embedding_bytes: u64,
     /// Of a hundred loads so many fail, or turn out to be larger; of a hundred requests so many find that their model has
     /// crashed or leave the queue.
     trouble_percent: u64,
@@ -85,21 +89,24 @@ impl World {
             linger_percent: case.linger_percent,
             ..Policy::default()
         };
-        admission.add_backend(BackendResources {
-            memory_bytes: Some(CAPACITY),
+        let device = admission.add_device(Device {
+            capacity: Some(CAPACITY),
             is_managed: case.is_managed,
             computes_alone: case.computes_alone,
-            swap: policy,
-            ..BackendResources::default()
+            embedding_bytes: Some(case.embedding_bytes),
+            policy,
         });
-        for kind in &case.kinds {
+        // The models are those of two backends, by turns.
+        let backends = [(); 2].map(|()| admission.add_backend(device, BackendResources::default()));
+        for (number, kind) in case.kinds.iter().enumerate() {
             let resources = ModelResources {
                 memory_bytes: kind.bytes,
                 max_concurrent: Some(kind.slots),
                 is_pinned: kind.is_pinned,
+                makes_embeddings: kind.makes_embeddings,
                 ..ModelResources::default()
             };
-            admission.add_model(0, resources);
+            admission.add_model(backends[number % 2], resources);
         }
         let mut world = Self {
             admission,
@@ -135,6 +142,24 @@ impl World {
         self.random % 100 < self.case.trouble_percent
     }
 
+    /// Whether the model's place is the part of embedding models. Before anything was measured otherwise.
+    fn is_of_share(&self, model: usize) -> bool {
+        let Kind { bytes, makes_embeddings, is_pinned, .. } = self.case.kinds[model];
+        let pinned = self.case.kinds.iter().filter(|kind| kind.is_pinned && kind.makes_embeddings);
+        let of_pinned: u64 = pinned.map(|kind| kind.bytes).sum();
+        makes_embeddings && of_pinned + if is_pinned { 0 } else { bytes } <= self.case.embedding_bytes
+    }
+
+    /// Whether embedding models have a part that nothing but they ever needs.
+    fn is_parted(&self) -> bool {
+        let rest = CAPACITY - self.case.embedding_bytes;
+        let others = || (0..self.case.kinds.len()).filter(|model| !self.is_of_share(*model));
+        let bytes = |model: usize| self.case.kinds[model].bytes;
+        let of_pinned: u64 = others().filter(|model| self.is_pinned(*model)).map(bytes).sum();
+        let is_fitting = |model: usize| bytes(model) + of_pinned <= rest;
+        self.case.is_managed && self.case.trouble_percent == 0 && others().all(is_fitting)
+    }
+
     fn is_pinned(&self, model: usize) -> bool {
         self.case.kinds[model].is_pinned
     }
@@ -142,6 +167,10 @@ impl World {
     fn apply(&mut self, effects: &Effects) {
         for model in &effects.evicted {
             assert!(!self.is_pinned(*model), "pinned");
+            let same = |other: &usize| self.is_of_share(*other) == self.is_of_share(*model);
+            let waits = |other: usize| self.admission.load(other, self.now).waiting > 0;
+            let is_for_same = (0..self.case.kinds.len()).filter(same).any(waits);
+            assert!(is_for_same || !self.is_parted(), "pushed out by the other kind");
             // Where it is done at once, a model may go, come back and be granted within one call.
             let granted = effects.granted.iter().filter(|ticket| self.live[*ticket] == *model).count();
             let running = self.admission.load(*model, self.now).running as usize;
@@ -234,10 +263,16 @@ impl World {
         let residency = self.admission.residency(0);
         assert!(residency.in_use() <= CAPACITY, "{} bytes", residency.in_use());
         assert_eq!(residency.in_use(), residency.held().map(|one| one.bytes).sum::<u64>());
+        if self.is_parted() {
+            let of_share = residency.held().filter(|one| self.is_of_share(one.model));
+            assert!(of_share.map(|one| one.bytes).sum::<u64>() <= self.case.embedding_bytes);
+        }
         let loading = residency.held().filter(|one| one.stage == Stage::Loading).count();
         assert_eq!(loading, self.loading.len());
         let running = |model: usize| self.admission.load(model, self.now).running;
-        let computing = (0..self.case.kinds.len()).filter(|model| running(*model) > 0).count();
+        let takes_turns = |model: &usize| !self.case.kinds[*model].makes_embeddings;
+        let computing =
+            (0..self.case.kinds.len()).filter(takes_turns).filter(|model| running(*model) > 0).count();
         assert!(!self.case.computes_alone || computing <= 1, "{computing} compute at once");
         for (model, kind) in self.case.kinds.iter().enumerate() {
             let load = self.admission.load(model, self.now);
@@ -282,14 +317,22 @@ impl World {
         let load_ms = longest(|kind| kind.load_ms).max(UNMEASURED_MS);
         let service_ms = longest(|kind| kind.service_ms);
         let turn_ms = if self.case.computes_alone { service_ms + (4 * service_ms).max(1_000) } else { 0 };
-        let change_ms = 3 * load_ms + service_ms + self.case.unload_ms + turn_ms;
+        let change_ms = 5 * load_ms + service_ms + 3 * self.case.unload_ms + turn_ms;
         self.case.max_wait_ms + self.case.kinds.len() as u64 * change_ms
     }
 }
 
 fn kind() -> impl Strategy<Value = Kind> {
-    (1_u64..9, 1_u64..2_000, prop_oneof![1_u64..50, 1_u64..3_000], 1_u32..4).prop_map(
-        |(bytes, load_ms, service_ms, slots)| Kind { bytes, load_ms, service_ms, slots, is_pinned: false },
+    let sizes = prop_oneof![4 => (1_u64..9, Just(false)), 1 => (1_u64..4, Just(true))];
+    (sizes, 1_u64..2_000, prop_oneof![1_u64..50, 1_u64..3_000], 1_u32..4).prop_map(
+        |((bytes, makes_embeddings), load_ms, service_ms, slots)| Kind {
+            bytes,
+            load_ms,
+            service_ms,
+            slots,
+            is_pinned: false,
+            makes_embeddings,
+        },
     )
 }
 
@@ -304,7 +347,7 @@ fn case(trouble_percent: u64) -> impl Strategy<Value = Case> {
                 proptest::sample::select(vec![0_u64, 1_000, 5_000, 30_000]),
                 0_u64..300,
                 (proptest::bool::weighted(0.7), proptest::bool::weighted(0.3)),
-                proptest::sample::select(vec![0_u64, 10, 100]),
+                (proptest::sample::select(vec![0_u64, 10, 100]), 0_u64..4),
             )
         })
         .prop_map(
@@ -315,7 +358,7 @@ fn case(trouble_percent: u64) -> impl Strategy<Value = Case> {
                 max_wait_ms,
                 unload_ms,
                 device,
-                linger_percent,
+                (linger_percent, embedding_bytes),
             )| {
                 if has_pinned {
                     kinds[0] = Kind { bytes: 1, is_pinned: true, ..kinds[0].clone() };
@@ -329,6 +372,7 @@ fn case(trouble_percent: u64) -> impl Strategy<Value = Case> {
                     is_managed,
                     computes_alone,
                     linger_percent,
+                    embedding_bytes,
                     trouble_percent,
                     seed,
                 }
@@ -390,11 +434,12 @@ proptest! {
         let policy = Policy { max_wait_ms: 1_000, ..Policy::default() };
         let now = 2_500;
         let most = residents.len() + 2 * claims.len() + 2;
-        let mut promised = None;
+        let mut promised = Vec::new();
         for turn in 0.. {
             prop_assert!(turn <= 2 * most, "no end");
-            let made = plan(&View { capacity, residents: &residents, claims: &claims, promised }, &policy, now);
-            promised = made.promised;
+            let view = View { capacity, residents: &residents, claims: &claims, promised: &promised };
+            let made = plan(&view, &policy, now);
+            promised = made.promised.to_vec();
             prop_assert!(made.look_again.is_none_or(|when| when > now));
             let has_closed = residents.iter().any(|one| !one.is_closed && made.closed.contains(&one.model));
             for one in &mut residents {

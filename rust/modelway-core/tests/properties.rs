@@ -265,8 +265,8 @@ proptest! {
         };
         let live = Live::of((0..count).map(outlook), table.budgets());
         let request = Request {
-            prompt: "write a function", conversation: None, task, model: name.as_deref(), has_tools, has_images, context_tokens,
-            kinds: None, is_kept_here: false,
+            prompt: "write a function", task, model: name.as_deref(), has_tools, has_images, context_tokens,
+            ..Request::default()
         };
         let may_serve = |index: usize| {
             let model = &table.models()[index];

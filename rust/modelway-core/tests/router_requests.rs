@@ -6,11 +6,12 @@ mod support;
 
 use std::num::NonZeroU64;
 
-use modelway_core::admit::{BackendResources, ModelResources, Why};
+use modelway_core::admit::{ModelResources, Why};
 use modelway_core::limits::Unit;
 use modelway_core::quota::Quota;
 use modelway_core::router::{Answer, Refused, Told};
 use modelway_core::users::UserLimits;
+use modelway_core::vram::Device;
 use modelway_core::{Alert, OutcomeKind, RequestOutcome, Router, Rules, Setback, Subject, Terms, Trouble};
 use serde_json::json;
 use support::{plain, settings};
@@ -144,8 +145,9 @@ fn what_was_used_and_what_failed_stays_with_the_names() {
 fn a_model_larger_than_its_backend_is_a_problem_of_the_configuration() {
     let mut with_memory = settings(&json!({"models": ["a", "b"]}));
     with_memory.models[1].memory_bytes = Some(25);
-    let room = BackendResources { memory_bytes: Some(24), ..BackendResources::default() };
-    let rules = Rules { backends: [(plain("b").backend_id, room)].into(), ..Rules::default() };
+    let room = Device { capacity: Some(24), ..Device::default() };
+    let device = format!("backend {}", plain("b").backend_id);
+    let rules = Rules { devices: [(device, room)].into(), ..Rules::default() };
     let problems = Router::new(with_memory, rules).unwrap_err();
     assert_eq!(problems.len(), 1);
     assert_eq!(problems[0].path, "models[1].memory_bytes");

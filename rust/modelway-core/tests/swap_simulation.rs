@@ -44,7 +44,7 @@ struct Device {
     events: BTreeSet<(Millis, u64, What)>,
     count: u64,
     loads: usize,
-    promised: Option<usize>,
+    promised: Vec<usize>,
     waits: Vec<(usize, Millis)>,
     /// For each request its model.
     requests: Vec<usize>,
@@ -68,7 +68,7 @@ impl Device {
             events: BTreeSet::new(),
             count: 0,
             loads: 0,
-            promised: None,
+            promised: Vec::new(),
             waits: Vec::new(),
             requests: Vec::new(),
         }
@@ -123,7 +123,7 @@ impl Device {
                 self.serve(number);
             }
             let plan = self.plan();
-            self.promised = plan.promised;
+            self.promised = plan.promised.to_vec();
             for (number, model) in self.models.iter_mut().enumerate() {
                 model.is_closed = plan.closed.contains(&number);
             }
@@ -205,7 +205,7 @@ impl Device {
                 capacity: self.capacity,
                 residents: &residents,
                 claims: &claims,
-                promised: self.promised,
+                promised: &self.promised,
             },
             &self.policy,
             self.now,

@@ -113,6 +113,7 @@ fn decisions() {
             context_tokens: asked["context_tokens"].as_u64(),
             kinds: None,
             is_kept_here: asked["allow_external"].as_bool() == Some(false),
+            prefer_warm: None,
         };
         held(row, &router, router.select(&request, || 0, || NOW))
     });

@@ -4,7 +4,7 @@ use modelway_core::{Decision, Evidence, Reading, TieBreak};
 use pyo3::prelude::*;
 use pyo3::types::{PyDict, PyTuple};
 
-use crate::names::{Locality, SelectionReason, TaskClass};
+use crate::names::{Locality, SelectionReason, TaskClass, kind_names};
 
 /// What the classifier read in a text.
 #[pyclass(frozen, module = "modelway._core")]
@@ -152,6 +152,11 @@ impl RoutingDecision {
         )
     }
 
+    #[getter]
+    fn kinds<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyTuple>> {
+        kind_names(py, self.core.kinds())
+    }
+
     /// Pairs of a model and its destination.
     #[getter]
     fn needs_consent<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyTuple>> {
@@ -203,6 +208,7 @@ impl RoutingDecision {
         dict.set_item("tie_break", ours.tie_break())?;
         dict.set_item("chain", ours.chain(py)?)?;
         dict.set_item("rejected", ours.rejected(py)?)?;
+        dict.set_item("kinds", ours.kinds(py)?)?;
         dict.set_item("needs_consent", ours.needs_consent(py)?)?;
         dict.set_item("scores", ours.scores(py)?)?;
         dict.set_item("budget_ms", ours.budget_ms())?;

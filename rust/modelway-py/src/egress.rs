@@ -7,8 +7,8 @@ use pyo3::prelude::*;
 use pyo3::types::PyTuple;
 
 use crate::clock::WallClock;
+use crate::names::all_known;
 use crate::names::kind_names;
-use crate::settings::all_known;
 
 #[derive(FromPyObject)]
 #[pyo3(from_item_all)]

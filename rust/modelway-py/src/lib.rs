@@ -15,6 +15,7 @@ mod names;
 mod outcome;
 mod profile;
 mod rate_limiter;
+mod refusals;
 mod request;
 mod router;
 mod rules;

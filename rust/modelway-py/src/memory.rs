@@ -1,9 +1,9 @@
-//! What is in a backend's memory, as Python sees it.
+//! What is in the memory of devices, as Python sees it.
 
 use modelway_core::vram::Held;
 use pyo3::prelude::*;
 
-/// A model that holds memory of its backend.
+/// A model that holds memory of its device.
 #[pyclass(frozen, module = "modelway._core")]
 pub(crate) struct Resident {
     #[pyo3(get)]

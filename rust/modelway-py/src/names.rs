@@ -170,3 +170,16 @@ python_enum!(
     Warm,
     Privacy,
 );
+
+/// What a configuration calls so.
+pub(crate) fn known<T>(parse: impl Fn(&str) -> Option<T>, name: &str) -> PyResult<T> {
+    parse(name).ok_or_else(|| PyValueError::new_err(format!("{name:?} is none of the core's names")))
+}
+
+/// What a configuration calls so, all of it.
+pub(crate) fn all_known<T, C: FromIterator<T>>(
+    parse: impl Fn(&str) -> Option<T>,
+    names: &[String],
+) -> PyResult<C> {
+    names.iter().map(|name| known(&parse, name)).collect()
+}

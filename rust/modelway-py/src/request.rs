@@ -26,6 +26,7 @@ pub(crate) struct RoutingRequest {
     /// For whoever has it admitted; a decision does not depend on it.
     user: Option<String>,
     deadline_ms: Option<f64>,
+    prefer_warm: Option<bool>,
 }
 
 impl RoutingRequest {
@@ -41,6 +42,7 @@ impl RoutingRequest {
             kinds: Some(self.kinds),
             // Consent is never given by a request: it may only forbid.
             is_kept_here: self.allow_external == Some(false),
+            prefer_warm: self.prefer_warm,
         }
     }
 }
@@ -48,7 +50,7 @@ impl RoutingRequest {
 #[pymethods]
 impl RoutingRequest {
     #[new]
-    #[pyo3(signature = (prompt=None, messages=None, task=None, model=None, tools=false, images=None, context_tokens=None, user=None, conversation=None, allow_external=None, deadline_ms=None))]
+    #[pyo3(signature = (prompt=None, messages=None, task=None, model=None, tools=false, images=None, context_tokens=None, user=None, conversation=None, allow_external=None, deadline_ms=None, prefer_warm=None))]
     #[expect(clippy::too_many_arguments, reason = "the public constructor: all optional, all named")]
     fn new(
         py: Python<'_>,
@@ -63,6 +65,7 @@ impl RoutingRequest {
         conversation: Option<&Bound<'_, PyString>>,
         allow_external: Option<bool>,
         deadline_ms: Option<&Bound<'_, PyAny>>,
+        prefer_warm: Option<bool>,
     ) -> PyResult<Self> {
         let messages = messages.map(read_messages).transpose()?.unwrap_or_default();
         let seen = digest(messages, prompt.map(|prompt| text(prompt).into_owned()));
@@ -91,6 +94,7 @@ impl RoutingRequest {
             conversation_id: conversation.map(|name| text(name).into_owned()),
             user: user.map(|name| text(name).into_owned()),
             deadline_ms: deadline_ms.map(|value| amount("deadline_ms", value)).transpose()?,
+            prefer_warm,
         })
     }
 
@@ -147,6 +151,11 @@ impl RoutingRequest {
     #[getter]
     fn deadline_ms(&self) -> Option<f64> {
         self.deadline_ms
+    }
+
+    #[getter]
+    const fn prefer_warm(&self) -> Option<bool> {
+        self.prefer_warm
     }
 
     // The prompt stays out: a repr ends up in logs.

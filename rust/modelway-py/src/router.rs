@@ -4,8 +4,7 @@ use modelway_core::model_set::ModelIndex;
 use modelway_core::request::Request;
 use modelway_core::router::{Answer, Memory, NoControl, Refused, Told};
 use modelway_core::{
-    DataKinds, Millis, ModelKey, NotNow, Rejection, Router, RoutingTable, SelectError, Setback, Sighting,
-    TaskClass, Terms,
+    Millis, ModelKey, Rejection, Router, RoutingTable, SelectError, Sighting, TaskClass, Terms,
 };
 use pyo3::exceptions::PyTypeError;
 use pyo3::gc::{PyTraverseError, PyVisit};
@@ -20,9 +19,9 @@ use crate::decision::{Classification, RoutingDecision};
 use crate::egress::{self, EgressPass};
 use crate::errors::{attempt, config_error, raise};
 use crate::memory::Resident;
-use crate::names::kind_names;
 use crate::outcome::{ModelHealth, RequestOutcome};
 use crate::profile::ModelProfile;
+use crate::refusals::{consent_required, no_backend, no_control, not_now_error, unknown};
 use crate::request::RoutingRequest;
 use crate::rules::UserHash;
 use crate::settings;
@@ -40,14 +39,11 @@ pub(crate) struct CoreRouter {
 
 impl CoreRouter {
     fn decide(&self, py: Python<'_>, request: &Request<'_>) -> PyResult<RoutingDecision> {
-        let decided = match (&self.clock, &self.wall) {
-            (Clock::Machine(born), WallClock::Machine) => {
-                self.router.select(request, || millis_since(*born), WallClock::of_machine)
-            }
-            _ => {
-                let (now, wall_now) = (self.clock.now(py)?, self.wall.now(py)?);
-                self.router.select(request, || now, || wall_now)
-            }
+        let decided = if let (Clock::Machine(born), WallClock::Machine) = (&self.clock, &self.wall) {
+            self.router.select(request, || millis_since(*born), WallClock::of_machine)
+        } else {
+            let (now, wall_now) = (self.clock.now(py)?, self.wall.now(py)?);
+            self.router.select(request, || now, || wall_now)
         };
         match decided {
             Ok(core) => Ok(RoutingDecision { core }),
@@ -153,89 +149,6 @@ impl CoreRouter {
         let facts = PyDict::new(py);
         facts.set_item("attempts", PyTuple::new(py, attempts)?)?;
         Ok(raise(py, "NoModelAvailable", &message, Some(&facts)))
-    }
-}
-
-/// A model that must be left alone now.
-#[cold]
-fn not_now_error(py: Python<'_>, model: &str, not_now: NotNow, now: Millis) -> PyErr {
-    let make = || -> PyResult<PyErr> {
-        let why = match not_now.why {
-            Setback::Circuit => None,
-            Setback::Backend => Some("backend"),
-            Setback::Held(kind) => Some(kind.short()),
-        };
-        let sentence = py.import("modelway.explain")?.getattr("not_now_sentence")?;
-        let why: String = sentence.call1((why,))?.extract()?;
-        let next = seconds(not_now.until.saturating_sub(now));
-        let facts = PyDict::new(py);
-        facts.set_item("attempts", (attempt(py, model, &why, Some(next))?,))?;
-        Ok(raise(py, "NoModelAvailable", &format!("{model}: {why}"), Some(&facts)))
-    };
-    make().unwrap_or_else(|error| error)
-}
-
-/// Nothing here is called `name`.
-#[cold]
-fn unknown(py: Python<'_>, name: &str, nearest: Option<&str>) -> PyErr {
-    let shown: String = name.chars().take(80).collect();
-    let remedy = match nearest {
-        Some(near) => format!("did you mean {near:?}?"),
-        None => "`modelway models` lists what there is".to_owned(),
-    };
-    let facts = PyDict::new(py);
-    match facts.set_item("name", &shown) {
-        Ok(()) => raise(py, "UnknownModel", &format!("no model is called {shown:?}; {remedy}"), Some(&facts)),
-        Err(error) => error,
-    }
-}
-
-/// Only these models could serve, the most wanted first, and nobody has consented to sending them `kinds`. Asked is
-/// about one destination at a time.
-#[cold]
-fn consent_required(
-    py: Python<'_>,
-    table: &RoutingTable,
-    models: &[ModelIndex],
-    kinds: DataKinds,
-) -> PyResult<PyErr> {
-    let destination = |index: ModelIndex| table.model(index).site.destination.as_deref().unwrap_or_default();
-    let first = models.first().map_or("", |index| destination(*index));
-    let there = models.iter().filter(|index| destination(**index) == first);
-    let there: Vec<_> = there.map(|index| table.model(*index).model_id.as_str()).collect();
-    let (models, kinds) = (PyTuple::new(py, there)?, kind_names(py, kinds)?);
-    let sentence = py.import("modelway.explain")?.getattr("consent_sentence")?;
-    let message: String = sentence.call1((first, &models, &kinds))?.extract()?;
-    let facts = PyDict::new(py);
-    facts.set_item("destination", first)?;
-    facts.set_item("models", models)?;
-    facts.set_item("kinds", kinds)?;
-    Ok(raise(py, "ConsentRequired", &message, Some(&facts)))
-}
-
-/// The backend `name` is not asked how it is.
-#[cold]
-fn no_control(py: Python<'_>, name: &str, destination: &str) -> PyErr {
-    let message = format!(
-        "the backend {name:?} is not asked what it has: only servers on this device are, and those on your network \
-         that are configured by their literal address with allow_lan = true"
-    );
-    let facts = PyDict::new(py);
-    match facts.set_item("destination", destination) {
-        Ok(()) => raise(py, "EgressRefused", &message, Some(&facts)),
-        Err(error) => error,
-    }
-}
-
-/// No backend was ever called `name`.
-#[cold]
-fn no_backend(py: Python<'_>, name: &str) -> PyErr {
-    let shown: String = name.chars().take(80).collect();
-    let message = format!("no backend is called {shown:?}; the names stand under [[backends]]");
-    let facts = PyDict::new(py);
-    match facts.set_item("name", &shown) {
-        Ok(()) => raise(py, "UnknownBackend", &message, Some(&facts)),
-        Err(error) => error,
     }
 }
 
@@ -487,6 +400,10 @@ impl CoreRouter {
     fn residents(&self, py: Python<'_>, backend: &Bound<'_, PyString>) -> PyResult<Vec<Resident>> {
         let held = self.memory_of(py, &text(backend))?.held;
         Ok(held.into_iter().map(Resident::new).collect())
+    }
+
+    fn device(&self, py: Python<'_>, backend: &Bound<'_, PyString>) -> PyResult<String> {
+        Ok(self.memory_of(py, &text(backend))?.device)
     }
 
     fn memory(&self, py: Python<'_>, backend: &Bound<'_, PyString>) -> PyResult<(Option<u64>, u64)> {

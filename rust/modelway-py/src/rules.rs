@@ -14,11 +14,12 @@ use modelway_core::quota::Quota;
 use modelway_core::rate::Rate;
 use modelway_core::swap::Policy;
 use modelway_core::users::{User, UserLimits};
+use modelway_core::vram::Device;
 use modelway_core::{BreakerPolicy, Locality, Millis, Rules, Site};
 use pyo3::exceptions::PyValueError;
 use pyo3::prelude::*;
 
-use crate::settings::known;
+use crate::names::known;
 
 /// Names of users as numbers that nobody can foresee, so that nobody can share another's account on purpose; and
 /// where in a quota's window the router was born.
@@ -102,6 +103,10 @@ struct RawBackend {
     computes_alone: bool,
     #[pyo3(default)]
     max_wait_ms: Option<Millis>,
+    #[pyo3(default)]
+    embedding_bytes: Option<u64>,
+    #[pyo3(default)]
+    device: Option<String>,
     max_waiting: usize,
     limits: RawLimits,
     retry_percent: u32,
@@ -224,17 +229,40 @@ impl RawAllLimits {
     }
 }
 
+impl RawBackend {
+    fn device(&self) -> Device {
+        let policy = Policy::default();
+        Device {
+            capacity: self.memory_bytes,
+            is_managed: self.is_managed,
+            computes_alone: self.computes_alone,
+            embedding_bytes: self.embedding_bytes,
+            policy: Policy { max_wait_ms: self.max_wait_ms.unwrap_or(policy.max_wait_ms), ..policy },
+        }
+    }
+}
+
 impl RawRules {
     pub(crate) fn rules(self, users: &UserHash) -> PyResult<Rules> {
         let default = Rules::default();
         let breaker = BreakerPolicy::default();
+        let mut devices = HashMap::new();
+        let mut shared = HashMap::new();
+        for backend in &self.backends {
+            let name = backend.device.clone().unwrap_or_else(|| Rules::own_device_of(&backend.name));
+            let device = backend.device();
+            if *devices.entry(name.clone()).or_insert(device) != device {
+                return Err(PyValueError::new_err(format!(
+                    "backend {:?} says of the device {name:?} what another one does not; make them agree",
+                    backend.name
+                )));
+            }
+            if backend.device.is_some() {
+                shared.insert(backend.name.clone(), name);
+            }
+        }
         let of_backend = |backend: RawBackend| {
-            let policy = Policy::default();
             let resources = BackendResources {
-                memory_bytes: backend.memory_bytes,
-                is_managed: backend.is_managed,
-                computes_alone: backend.computes_alone,
-                swap: Policy { max_wait_ms: backend.max_wait_ms.unwrap_or(policy.max_wait_ms), ..policy },
                 max_waiting: backend.max_waiting,
                 limits: backend.limits.limits()?,
                 retries: RetryPolicy {
@@ -270,6 +298,8 @@ impl RawRules {
             shares: self.shares.iter().map(|(name, weight)| (users.of(Some(name)), *weight)).collect(),
             common: self.limits.all.limits()?,
             backends: self.backends.into_iter().map(of_backend).collect::<PyResult<HashMap<_, _>>>()?,
+            devices,
+            shared,
             models: self.models.into_iter().map(of_model).collect::<PyResult<HashMap<_, _>>>()?,
         })
     }

@@ -4,9 +4,9 @@ use modelway_core::{
     Budgets, CostTier, Keywords, LicenseTier, Locality, ModelCapability, ModelProfile, Rules, Settings, Site,
     TaskClass,
 };
-use pyo3::exceptions::PyValueError;
 use pyo3::prelude::*;
 
+use crate::names::{all_known, known};
 use crate::rules::{RawRules, UserHash};
 
 #[derive(FromPyObject)]
@@ -59,17 +59,6 @@ struct RawSettings {
     prefer_warm: bool,
     #[pyo3(default)]
     forbid_licenses: Vec<String>,
-}
-
-pub(crate) fn known<T>(parse: impl Fn(&str) -> Option<T>, name: &str) -> PyResult<T> {
-    parse(name).ok_or_else(|| PyValueError::new_err(format!("{name:?} is none of the core's names")))
-}
-
-pub(crate) fn all_known<T, C: FromIterator<T>>(
-    parse: impl Fn(&str) -> Option<T>,
-    names: &[String],
-) -> PyResult<C> {
-    names.iter().map(|name| known(&parse, name)).collect()
 }
 
 impl RawModel {

@@ -74,6 +74,7 @@ class GgufHeader:
     quantization: str | None = None
     license: str | None = None
     license_name: str | None = None
+    license_link: str | None = None
     size_label: str | None = None
     parameter_count: int = 0
     parts: int = 1
@@ -146,6 +147,7 @@ def _described(values: dict[str, _Value], parameter_count: int) -> GgufHeader:
         quantization=None if file_type is None else FILE_TYPES.get(file_type),
         license=text("general.license"),
         license_name=text("general.license.name"),
+        license_link=text("general.license.link"),
         size_label=text("general.size_label"),
         parameter_count=parameter_count,
         parts=number("split.count") or 1,

@@ -13,6 +13,7 @@ from pathlib import Path
 from modelway.backends.base import ServedModel, parameters_label
 from modelway.backends.llama_cpp.gguf_header import GgufError, GgufHeader, read_header
 from modelway.config.folders import ModelFile, model_files
+from modelway.privacy.licenses import gguf_license
 
 _log = logging.getLogger(__name__)
 
@@ -93,13 +94,12 @@ class Library:
 
     def _described(self, name: str, path: Path, size: int, header: GgufHeader) -> ServedModel:
         counted = parameters_label(header.parameter_count) if header.parts == 1 else None
-        named = header.license not in (None, "other") or header.license_name is None
         return ServedModel(
             name=name,
             capabilities=_capabilities(header),
             max_context=min(header.context_length or self._context, self._context),
             size_bytes=size,
-            license=header.license if named else header.license_name,
+            license=gguf_license(header.license, header.license_name, header.license_link),
             quantization=header.quantization,
             parameters=header.size_label or counted,
             family=header.architecture,

@@ -58,7 +58,7 @@ def find(models: Mapping[str, MockModelConfig], asked: object) -> str:
     local = base != asked
     if local and is_cloud(base):
         raise Refusal(400, f'use either :local or :cloud, not both: "{asked}"')
-    wanted = with_tag(base).lower()
+    wanted = with_tag(base).lower().removeprefix("registry.ollama.ai/").removeprefix("library/")
     found = next((name for name in models if with_tag(name).lower() == wanted), None)
     if found is None and is_cloud(base):
         raise Refusal(502, "cloud is not reachable")

@@ -9,11 +9,11 @@ from __future__ import annotations
 
 import asyncio
 import re
-from collections.abc import AsyncGenerator, Mapping
-from contextlib import aclosing
+from collections.abc import AsyncGenerator, Iterator, Mapping
+from contextlib import aclosing, contextmanager
 from typing import Any
 
-from modelway.backends.base import PROBE_S, ChatCall, Deadlines, LoadCall, RunningModel, ServedModel
+from modelway.backends.base import PROBE_S, ChatCall, Deadlines, LoadCall, RunningModel, ServedModel, same_name
 from modelway.backends.ollama.answer import OllamaAnswer
 from modelway.backends.ollama.listing import Shown, described, named, remote_host, running_model, shown_of
 from modelway.backends.ollama.request import chat_body, left_out, load_body, unload_body
@@ -70,15 +70,10 @@ class OllamaBackend:
 
     async def stream(self, call: ChatCall) -> AsyncGenerator[BackendEvent, None]:
         origin = Origin(self.name, call.model_id)
-        try:
+        with self._as_this_version():
             async with aclosing(self._ask_model(call, origin)) as events:
                 async for event in events:
                     yield event
-        except BackendError as error:
-            if error.kind in ("connect", "reset", "missing"):
-                # It may come back as another version, to which the name says something else.
-                self._local_suffix = None
-            raise
 
     async def _ask_model(self, call: ChatCall, origin: Origin) -> AsyncGenerator[BackendEvent, None]:
         # Only by a name that the server hands on to its cloud, and only with a pass, does it do that.
@@ -118,13 +113,15 @@ class OllamaBackend:
     async def load(self, call: LoadCall) -> None:
         origin = Origin(self.name, call.model_id)
         load_s = self._deadlines.load_s if call.load_s is None else call.load_s
-        body = load_body(call, await self._called(call.model, origin))
-        await self._ask("POST", "/api/chat", origin, body, timeout_s=load_s)
+        with self._as_this_version():
+            body = load_body(call, await self._called(call.model, origin))
+            await self._ask("POST", "/api/chat", origin, body, timeout_s=load_s)
 
     async def unload(self, call: LoadCall) -> None:
         """The server says yes at once and unloads when nobody uses the model, so it is looked at until it is gone."""
         origin = Origin(self.name, call.model_id)
-        await self._ask("POST", "/api/chat", origin, unload_body(await self._called(call.model, origin)))
+        with self._as_this_version():
+            await self._ask("POST", "/api/chat", origin, unload_body(await self._called(call.model, origin)))
         pause_s = _FIRST_LOOK_S
         try:
             async with asyncio.timeout(_UNLOAD_S):
@@ -165,6 +162,17 @@ class OllamaBackend:
                     self._local_suffix = _numbers(version) >= _LOCAL_SUFFIX_SINCE
         return f"{with_tag(name)}:local" if self._local_suffix else name
 
+    @contextmanager
+    def _as_this_version(self) -> Iterator[None]:
+        """After a failure in which the server may have gone it may come back as another version, to which a name says
+        something else."""
+        try:
+            yield
+        except BackendError as error:
+            if error.kind in ("connect", "reset", "missing"):
+                self._local_suffix = None
+            raise
+
     async def _is_cold(self, call: ChatCall) -> bool:
         """Whether the model is not in memory; a model that is being loaded is not listed yet."""
         try:
@@ -178,7 +186,7 @@ class OllamaBackend:
         return list(map(running_model, named(listed)))
 
     async def _is_listed(self, name: str, egress: Pass | None = None) -> bool:
-        return with_tag(name).lower() in {model.name.lower() for model in await self._running(egress)}
+        return same_name(name) in {same_name(model.name) for model in await self._running(egress)}
 
     async def _ask(
         self,

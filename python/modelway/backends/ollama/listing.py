@@ -13,9 +13,10 @@ from typing import Any
 from modelway.backends.base import RunningModel, ServedModel
 from modelway.backends.kv_cache import kv_bytes_per_token
 from modelway.backends.wire.records import count, part, told, words
+from modelway.privacy.licenses import gguf_license, license_words
 
-#: What is kept of a licence text: its name stands at the top.
-_LICENSE_CHARS = 2_000
+#: What is read of licence texts: all of any model's, which may be several.
+_LICENSE_CHARS = 100_000
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,7 +45,7 @@ def shown_of(page: Mapping[str, Any]) -> Shown:
     return Shown(
         capabilities=frozenset(words(page, "capabilities")),
         max_context=count(info, f"{architecture}.context_length") or None,
-        license=(told(page, "license") or "")[:_LICENSE_CHARS] or None,
+        license=_license(page, info),
         remote_host=remote_host(page),
         quantization=told(details, "quantization_level"),
         parameters=told(details, "parameter_size"),
@@ -70,6 +71,13 @@ def described(entry: Mapping[str, Any], shown: Shown) -> ServedModel:
         family=told(details, "family") or shown.family,
         kv_bytes_per_token=shown.kv_bytes_per_token,
     )
+
+
+def _license(page: Mapping[str, Any], info: Mapping[str, Any]) -> str | None:
+    """By name: of the text that came with the model, else of what its file says."""
+    if text := told(page, "license"):
+        return license_words(text[:_LICENSE_CHARS])
+    return gguf_license(*(told(info, f"general.license{part}") for part in ("", ".name", ".link")))
 
 
 def remote_host(record: Mapping[str, Any]) -> str | None:

@@ -28,6 +28,7 @@ from modelway.testing.simulator.traffic import (
     own_lists,
     poisson,
     shared_list,
+    with_embeddings,
     zipf,
 )
 
@@ -53,5 +54,6 @@ __all__ = [
     "poisson",
     "shared_list",
     "simulate",
+    "with_embeddings",
     "zipf",
 ]

@@ -18,7 +18,10 @@ from modelway.testing.simulator.agenda import Agenda
 
 @dataclass(frozen=True, slots=True)
 class SimModel:
-    """A model as the machine knows it: bytes, seconds for a load, an answer and an unload, answers at one time."""
+    """A model as the machine knows it: bytes, seconds for a load, an answer and an unload, answers at one time.
+
+    ``makes_embeddings`` matters to policies that tell such models from others.
+    """
 
     name: str
     memory_bytes: int = 1
@@ -26,6 +29,7 @@ class SimModel:
     serve_s: float = 0.11
     slots: int = 1
     unload_s: float = 0.01
+    makes_embeddings: bool = False
 
 
 @dataclass(eq=False, slots=True)

@@ -107,6 +107,7 @@ class Routed:
         settings["models"] = [
             model
             | {"memory_bytes": known[model["id"]].memory_bytes, "max_concurrent": known[model["id"]].slots}
+            | {"strengths": ["embedding"] if known[model["id"]].makes_embeddings else []}
             | self._models.get(model["id"], {})
             for model in settings["models"]
         ]

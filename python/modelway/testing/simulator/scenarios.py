@@ -20,6 +20,7 @@ from modelway.testing.simulator.traffic import (
     own_lists,
     poisson,
     shared_list,
+    with_embeddings,
     zipf,
 )
 
@@ -144,7 +145,19 @@ BIG_BESIDE_SMALL = Scenario(
     (("big", "big", None), ("small", None, "small")),
 )
 
+FROM_DOCUMENTS = Scenario(
+    "Four models, memory for three, or for two and E, which makes embeddings: 6 clients ask E, A, E, B, ... (180)",
+    [
+        *(SimModel(name, memory_bytes=31, load_s=4.0, serve_s=1.5, slots=2) for name in "ABCD"),
+        SimModel("E", memory_bytes=8, load_s=0.26, serve_s=0.02, slots=4, makes_embeddings=True),
+    ],
+    100,
+    lambda: with_embeddings(own_lists(6, 90, "ABCD"), "E"),
+    ["AB", "CD", "E"],
+    (("all", None, None), ("E", "E", None)),
+)
+
 SCENARIOS = (
     OWN_LISTS, SHARED_LIST, ONE_CLIENT, THREE_IN_TURN, BUSY_NEIGHBOUR, WARM_BESIDE_LOADS, ZIPF, ZIPF_CALM, BURSTS,
-    HEAVY_USER, BIG_BESIDE_SMALL,
+    HEAVY_USER, BIG_BESIDE_SMALL, FROM_DOCUMENTS,
 )  # fmt: skip

@@ -63,6 +63,17 @@ def shared_list(workers: int, total: int, models: Sequence[str] = ("A", "B")) ->
     return [worker(place) for place in range(workers)]
 
 
+def with_embeddings(clients: Sequence[Client], embedding: str) -> list[Client]:
+    """The same clients, each asking ``embedding`` before whatever it asks, as who answers from documents does."""
+
+    def client(asks: Client) -> Client:
+        for ask in asks:
+            yield replace(ask, model=embedding)
+            yield replace(ask, after_s=TURNAROUND_S)
+
+    return [client(asks) for asks in clients]
+
+
 def zipf(
     models: Sequence[str],
     total: int,

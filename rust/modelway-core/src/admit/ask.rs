@@ -7,13 +7,15 @@ use crate::ewma::Millis;
 use crate::fair::Share;
 use crate::limits::{Exceeded, Limits, Unit};
 use crate::rate::Excess;
-use crate::swap::Policy;
 use crate::ticket::{Granted, Ticket};
 use crate::users::Overdrawn;
-use crate::vram::{Device, Evicted, ModelNumber};
+use crate::vram::{Evicted, ModelNumber};
 
-/// A backend, in the order of [`Admission::add_backend`].
+/// A backend, in the order of [`Admission::add_backend`](super::Admission::add_backend).
 pub type BackendNumber = usize;
+
+/// A device, in the order of [`Admission::add_device`](super::Admission::add_device).
+pub type DeviceNumber = usize;
 
 /// What one model may use. By default nothing is limited.
 #[derive(Clone, Copy, Debug, Default)]
@@ -24,6 +26,8 @@ pub struct ModelResources {
     pub memory_bytes: u64,
     /// It never leaves memory once it is loaded.
     pub is_pinned: bool,
+    /// It makes embeddings and nothing else.
+    pub makes_embeddings: bool,
     /// Its rates.
     pub limits: Limits,
 }
@@ -31,14 +35,6 @@ pub struct ModelResources {
 /// What one backend offers.
 #[derive(Clone, Copy, Debug)]
 pub struct BackendResources {
-    /// Bytes for resident models; `None`: not known, not limited.
-    pub memory_bytes: Option<u64>,
-    /// Whether it loads and unloads at our word; else it loads by itself what is asked for.
-    pub is_managed: bool,
-    /// Whether only one model at a time has running requests, as on a CPU.
-    pub computes_alone: bool,
-    /// How its models share the memory.
-    pub swap: Policy,
     /// Requests that may wait for its models.
     pub max_waiting: usize,
     /// Rates of all its models together.
@@ -47,28 +43,9 @@ pub struct BackendResources {
     pub retries: RetryPolicy,
 }
 
-impl BackendResources {
-    pub(super) const fn device(&self) -> Device {
-        Device {
-            capacity: self.memory_bytes,
-            is_managed: self.is_managed,
-            computes_alone: self.computes_alone,
-            policy: self.swap,
-        }
-    }
-}
-
 impl Default for BackendResources {
     fn default() -> Self {
-        Self {
-            memory_bytes: None,
-            is_managed: false,
-            computes_alone: false,
-            swap: Policy::default(),
-            max_waiting: 512,
-            limits: Limits::default(),
-            retries: RetryPolicy::default(),
-        }
+        Self { max_waiting: 512, limits: Limits::default(), retries: RetryPolicy::default() }
     }
 }
 
@@ -119,7 +96,7 @@ pub enum Why {
     TooManyUsers,
     /// A rate that could never let it pass, and whose.
     Rate(Whose, Unit),
-    /// The model is larger than its backend's memory.
+    /// The model is larger than its device's memory.
     Memory,
     /// The backend's budget for retries.
     Retries,

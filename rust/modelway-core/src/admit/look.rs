@@ -1,6 +1,6 @@
 //! How long requests wait, and would wait. Nothing here changes anything.
 
-use super::{Admission, Backend, Load, Model, ModelResources};
+use super::{Admission, DeviceState, Load, Model, ModelResources};
 use crate::ewma::Millis;
 use crate::fair::Place;
 use crate::ticket::Ticket;
@@ -10,7 +10,7 @@ use crate::vram::{ModelNumber, Prospect};
 #[derive(Clone, Debug)]
 pub struct Waits<'a> {
     admission: &'a Admission,
-    /// Of each backend of which anything is known of what is in memory.
+    /// Of each device of which anything is known of what is in memory.
     prospects: Vec<Option<Prospect>>,
     now: Millis,
 }
@@ -19,15 +19,15 @@ impl Waits<'_> {
     /// How long a newcomer would wait, in the scale that models are compared by: where nobody knows, a second.
     #[must_use]
     pub fn wait_ms(&self, model: ModelNumber) -> Millis {
-        let prospect = self.prospects.get(self.admission.models[model].backend).and_then(Option::as_ref);
+        let prospect = self.prospects.get(self.admission.device_of(model)).and_then(Option::as_ref);
         self.admission.load_in(model, prospect, self.now).wait_ms.unwrap_or(Admission::UNKNOWN_WAIT_MS)
     }
 
     /// Whether the model would have to be loaded, or is being loaded, as far as anybody knows.
     #[must_use]
     pub fn is_cold(&self, model: ModelNumber) -> bool {
-        let Model { backend, resources, .. } = &self.admission.models[model];
-        self.admission.backends[*backend].residency.is_cold(model, resources.memory_bytes)
+        let bytes_thought = self.admission.models[model].resources.memory_bytes;
+        self.admission.residency_of(model).is_cold(model, bytes_thought)
     }
 }
 
@@ -53,18 +53,18 @@ impl Admission {
     /// How long newcomers would wait.
     #[must_use]
     pub fn waits(&self, now: Millis) -> Waits<'_> {
-        let prospects = self.backends.iter().map(|backend| prospect(backend, now)).collect();
+        let prospects = self.devices.iter().map(|device| prospect(device, now)).collect();
         Waits { admission: self, prospects, now }
     }
 
     /// Whether models may be cold: then they wait though nobody asks for them.
     #[must_use]
     pub fn is_tracked(&self) -> bool {
-        self.backends.iter().any(|backend| backend.residency.is_tracked())
+        self.devices.iter().any(|device| device.residency.is_tracked())
     }
 
     fn prospect_of(&self, model: ModelNumber, now: Millis) -> Option<Prospect> {
-        prospect(&self.backends[self.models[model].backend], now)
+        prospect(&self.devices[self.device_of(model)], now)
     }
 
     fn load_in(&self, model: ModelNumber, prospect: Option<&Prospect>, now: Millis) -> Load {
@@ -79,9 +79,8 @@ impl Admission {
     }
 
     fn until_ready_ms(&self, model: ModelNumber, prospect: Option<&Prospect>) -> Millis {
-        let Model { backend, resources, .. } = &self.models[model];
-        let residency = &self.backends[*backend].residency;
-        prospect.map_or(0, |prospect| residency.wait_ms(model, resources.memory_bytes, prospect))
+        let bytes_thought = self.models[model].resources.memory_bytes;
+        prospect.map_or(0, |prospect| self.residency_of(model).wait_ms(model, bytes_thought, prospect))
     }
 
     /// How long so many turns take: at the pace of the queue, or from when the model can serve on as fast as its slots
@@ -93,19 +92,18 @@ impl Admission {
         prospect: Option<&Prospect>,
         now: Millis,
     ) -> Option<Millis> {
-        let Model { backend, queue, resources: ModelResources { max_concurrent, .. }, .. } =
-            &self.models[model];
+        let Model { queue, resources: ModelResources { max_concurrent, .. }, .. } = &self.models[model];
         let until_ready_ms = self.until_ready_ms(model, prospect);
         if until_ready_ms == 0 {
             return queue.eta_ms(turns);
         }
         let before =
             max_concurrent.map_or(0, |slots| turns.saturating_sub(1) as u64 / u64::from(slots.max(1)));
-        let served_ms = self.backends[*backend].residency.served_ms(model, now);
+        let served_ms = self.residency_of(model).served_ms(model, now);
         Some(until_ready_ms.saturating_add(before.saturating_mul(served_ms)))
     }
 }
 
-fn prospect(backend: &Backend, now: Millis) -> Option<Prospect> {
-    backend.residency.is_tracked().then(|| backend.residency.prospect(now))
+fn prospect(device: &DeviceState, now: Millis) -> Option<Prospect> {
+    device.residency.is_tracked().then(|| device.residency.prospect(now))
 }

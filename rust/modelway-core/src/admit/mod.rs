@@ -3,8 +3,8 @@
 //! A request is admitted with all that it needs, or it waits holding nothing, so two requests can't block each
 //! other. Its user's rates and quotas are charged when it comes, in queue or not; what the model shares
 //! with others is taken when it goes, in one step. Each model has a fair queue, of which only the first
-//! request is looked at. What keeps it, in this order: a slot of the model, the model's rate, memory on the
-//! backend, the backend's rate, the common rate. Where several models wait for one thing they stand in line,
+//! request is looked at. What keeps it, in this order: a slot of the model, the model's rate, memory of the
+//! device, the backend's rate, the common rate. Where several models wait for one thing they stand in line,
 //! and a model that is kept by something earlier in the order leaves the later lines: so whoever is first
 //! in a line waits for requests to end or for time to pass, never for another that waits.
 //!
@@ -27,7 +27,8 @@ use crate::ticket::{Ticket, Tickets};
 use crate::users::{Standing, User, UserLimits, Users};
 use crate::vram::{ModelNumber, Residency};
 pub use ask::{
-    Answer, Ask, BackendNumber, BackendResources, Effects, Load, ModelResources, Refusal, Whose, Why,
+    Answer, Ask, BackendNumber, BackendResources, DeviceNumber, Effects, Load, ModelResources, Refusal,
+    Whose, Why,
 };
 pub use look::Waits;
 use settle::Work;
@@ -38,6 +39,7 @@ use shared::SharedRate;
 pub struct Admission {
     models: Vec<Model>,
     backends: Vec<Backend>,
+    devices: Vec<DeviceState>,
     common: SharedRate,
     users: Users,
     requests: Tickets<Entry>,
@@ -49,8 +51,8 @@ pub struct Admission {
 enum Timer {
     /// A model's first request may pass its rate.
     Model(ModelNumber),
-    /// A backend may make room.
-    Backend(BackendNumber),
+    /// A device may make room.
+    Device(DeviceNumber),
 }
 
 #[derive(Clone, Debug)]
@@ -73,6 +75,12 @@ struct Backend {
     retries: RetryBudget,
     max_waiting: usize,
     waiting: usize,
+    /// Where its models live.
+    device: DeviceNumber,
+}
+
+#[derive(Clone, Debug)]
+struct DeviceState {
     residency: Residency,
     /// When room may be made that can't be now.
     look_at: Option<Millis>,
@@ -111,6 +119,7 @@ impl Admission {
         Self {
             models: Vec::new(),
             backends: Vec::new(),
+            devices: Vec::new(),
             common: SharedRate::new(common),
             users: Users::new(users, max_users),
             requests: Tickets::default(),
@@ -118,15 +127,14 @@ impl Admission {
         }
     }
 
-    /// A new backend.
-    pub fn add_backend(&mut self, resources: BackendResources) -> BackendNumber {
+    /// A new backend whose models live on this device, alone or beside those of other backends.
+    pub fn add_backend(&mut self, device: DeviceNumber, resources: BackendResources) -> BackendNumber {
         self.backends.push(Backend {
             rate: SharedRate::new(resources.limits),
             retries: RetryBudget::new(resources.retries),
             max_waiting: resources.max_waiting,
             waiting: 0,
-            residency: Residency::new(resources.device()),
-            look_at: None,
+            device,
         });
         self.backends.len() - 1
     }
@@ -134,7 +142,6 @@ impl Admission {
     /// A new model of a backend.
     pub fn add_model(&mut self, backend: BackendNumber, resources: ModelResources) -> ModelNumber {
         let number = self.models.len();
-        self.pin(number, backend, &resources);
         self.models.push(Model {
             backend,
             resources,
@@ -145,12 +152,8 @@ impl Admission {
             timer: None,
             in_line: None,
         });
+        self.describe(number);
         number
-    }
-
-    fn pin(&mut self, model: ModelNumber, backend: BackendNumber, resources: &ModelResources) {
-        let bytes = resources.is_pinned.then_some(resources.memory_bytes);
-        self.backends[backend].residency.set_pinned(model, bytes);
     }
 
     /// Other resources for a model. What runs goes on; what waits is looked at again.
@@ -158,15 +161,15 @@ impl Admission {
         let ours = &mut self.models[model];
         ours.meter = resources.limits.adopt(ours.meter, &ours.resources.limits);
         ours.resources = resources;
-        let backend = ours.backend;
-        self.pin(model, backend, &resources);
+        self.describe(model);
         self.settled_with_claims(model, now)
     }
 
-    /// Other resources for a backend. What runs goes on; what waits is looked at again.
+    /// Other resources for a backend, or another device. What runs goes on; what waits is looked at again.
     pub fn set_backend(
         &mut self,
         backend: BackendNumber,
+        device: DeviceNumber,
         resources: &BackendResources,
         now: Millis,
     ) -> Effects {
@@ -174,11 +177,14 @@ impl Admission {
         ours.rate.set_limits(resources.limits);
         ours.retries.set_policy(resources.retries);
         ours.max_waiting = resources.max_waiting;
-        ours.residency.set_device(resources.device());
+        let from = std::mem::replace(&mut ours.device, device);
         let models = 0..self.models.len();
         let of_backend: Vec<_> = models.filter(|model| self.models[*model].backend == backend).collect();
         for model in &of_backend {
             self.models[*model].queue.set_capacity(resources.max_waiting);
+        }
+        if from != device {
+            self.move_models(&of_backend, from, device);
         }
         self.settled(of_backend, now)
     }
@@ -307,7 +313,7 @@ impl Admission {
                 let backend = &mut self.backends[model.backend];
                 model.running -= 1;
                 if is_pinned {
-                    backend.residency.unpin(number, now.saturating_sub(since), now);
+                    self.devices[backend.device].residency.unpin(number, now.saturating_sub(since), now);
                 }
                 match ending {
                     Ending::Done { real_tokens } => {
@@ -357,9 +363,9 @@ impl Admission {
                     self.models[number].timer = None;
                     self.settle([number], now, &mut effects);
                 }
-                Timer::Backend(number) => {
-                    self.backends[number].look_at = None;
-                    self.backends[number].residency.look();
+                Timer::Device(number) => {
+                    self.devices[number].look_at = None;
+                    self.devices[number].residency.look();
                     self.settle([], now, &mut effects);
                 }
             }
@@ -379,10 +385,10 @@ impl Admission {
         self.users.standing(user, now)
     }
 
-    /// What is resident on a backend. Changes nothing.
+    /// What is resident on a backend's device, also of other backends. Changes nothing.
     #[must_use]
     pub fn residency(&self, backend: BackendNumber) -> &Residency {
-        &self.backends[backend].residency
+        &self.devices[self.backends[backend].device].residency
     }
 
     /// Whether the ticket holds all that it needs.

@@ -4,7 +4,7 @@ use std::collections::VecDeque;
 
 use super::ask::{Effects, ModelResources, Refusal, Whose, Why};
 use super::shared::Kept;
-use super::{Admission, Backend, BackendNumber, Model, State, Timer};
+use super::{Admission, DeviceNumber, Model, State, Timer};
 use crate::ewma::Millis;
 use crate::limits::{Charge, Exceeded, Unit};
 use crate::rate::Excess;
@@ -71,19 +71,19 @@ impl Admission {
         }
     }
 
-    /// The next model to be looked at: the next of `work`, else one for which a backend makes room.
+    /// The next model to be looked at: the next of `work`, else one for which a device makes room.
     fn next_of(&mut self, work: &mut Work, now: Millis, effects: &mut Effects) -> Option<ModelNumber> {
         loop {
             if let Some(number) = work.pop_front() {
                 return Some(number);
             }
-            let dirty = self.backends.iter().position(|backend| backend.residency.is_dirty())?;
+            let dirty = self.devices.iter().position(|device| device.residency.is_dirty())?;
             self.make_room(dirty, now, work, effects);
         }
     }
 
-    /// Lets a backend decide what is to be loaded and unloaded.
-    fn make_room(&mut self, number: BackendNumber, now: Millis, work: &mut Work, effects: &mut Effects) {
+    /// Lets a device decide what is to be loaded and unloaded.
+    fn make_room(&mut self, number: DeviceNumber, now: Millis, work: &mut Work, effects: &mut Effects) {
         let models = &self.models;
         let queue = |model: ModelNumber| {
             let Model { queue, resources, asked_sum, .. } = &models[model];
@@ -95,19 +95,18 @@ impl Admission {
                 mean_since: Millis::try_from(mean).unwrap_or(now),
             }
         };
-        let backend = &mut self.backends[number];
-        let moves = backend.residency.plan(queue, now);
+        let moves = self.devices[number].residency.plan(queue, now);
         effects.evicted.extend(moves.evicted);
         effects.load.extend(moves.load);
         for opened in moves.opened {
             self.models[opened].queue.resume(now);
             work.push_back(opened);
         }
-        let backend = &mut self.backends[number];
-        if backend.look_at != moves.look_again {
-            backend.look_at.map(|old| self.timers.remove(&(old, Timer::Backend(number))));
-            backend.look_at = moves.look_again;
-            self.timers.extend(moves.look_again.map(|due| (due, Timer::Backend(number))));
+        let device = &mut self.devices[number];
+        if device.look_at != moves.look_again {
+            device.look_at.map(|old| self.timers.remove(&(old, Timer::Device(number))));
+            device.look_at = moves.look_again;
+            self.timers.extend(moves.look_again.map(|due| (due, Timer::Device(number))));
         }
     }
 
@@ -132,9 +131,10 @@ impl Admission {
             model.timer = due;
             self.timers.extend(due.map(|due| (due, Timer::Model(number))));
         }
+        let residency = &mut self.devices[backend.device].residency;
         match keeper {
-            Some(Keeper::Memory) => backend.residency.claim(number, model.resources.memory_bytes, now),
-            _ => backend.residency.withdraw(number),
+            Some(Keeper::Memory) => residency.claim(number, model.resources.memory_bytes, now),
+            _ => residency.withdraw(number),
         }
         let is_for_common = matches!(keeper, Some(Keeper::CommonRate(_)));
         let is_for_backend = is_for_common || matches!(keeper, Some(Keeper::BackendRate(_)));
@@ -171,13 +171,12 @@ impl Admission {
     /// Whether a request can never go, however long it waits.
     pub(super) fn never(&self, number: ModelNumber, tokens: u64) -> Option<Why> {
         let Model { backend, resources, .. } = &self.models[number];
-        let Backend { rate, residency, .. } = &self.backends[*backend];
-        if !residency.is_possible(number, resources.memory_bytes) {
+        if !self.residency_of(number).is_possible(number, resources.memory_bytes) {
             return Some(Why::Memory);
         }
         let limits = [
             (Whose::Model, &resources.limits),
-            (Whose::Backend, &rate.limits),
+            (Whose::Backend, &self.backends[*backend].rate.limits),
             (Whose::Common, &self.common.limits),
         ];
         let never = limits.into_iter().find(|(_, limits)| limits.is_never(tokens));
@@ -193,14 +192,15 @@ impl Admission {
             return Err(Keeper::Slot);
         }
         let meter = limits.charge(model.meter, Charge::of(tokens), now).map_err(Keeper::ModelRate)?;
-        let is_pinned = backend.residency.is_held_by_requests(memory_bytes);
-        if is_pinned && !backend.residency.has_room(number) {
+        let residency = &mut self.devices[backend.device].residency;
+        let is_pinned = residency.is_held_by_requests(memory_bytes);
+        if is_pinned && !residency.has_room(number) {
             return Err(Keeper::Memory);
         }
         let backend_meter = backend.rate.check(number, tokens, now).map_err(Keeper::BackendRate)?;
         let common_meter = self.common.check(number, tokens, now).map_err(Keeper::CommonRate)?;
         if is_pinned {
-            backend.residency.pin(number, memory_bytes, now).map_err(|_| Keeper::Memory)?;
+            residency.pin(number, memory_bytes, now).map_err(|_| Keeper::Memory)?;
         }
         model.meter = meter;
         model.running += 1;

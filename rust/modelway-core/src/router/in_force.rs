@@ -39,7 +39,7 @@ pub struct LimitInForce {
     pub window_ms: Option<Millis>,
     /// How many at once, for rates.
     pub burst: Option<u64>,
-    /// Whose it is: `user`, `all`, `model NAME` or `backend NAME`.
+    /// Whose it is: `user`, `all`, `model NAME`, `backend NAME`, or the name of a device that backends share.
     pub of: String,
 }
 
@@ -70,8 +70,11 @@ impl Router {
             let resources = rules.of_backend(name);
             let of = format!("backend {name}");
             rates(&mut limits, &of, &resources.limits);
-            if let Some(bytes) = resources.memory_bytes {
-                limits.push(plain(What::Memory, "bytes", bytes, &of));
+            let device = rules.device_of(name);
+            if let Some(bytes) = rules.device(&device).capacity
+                && !limits.iter().any(|limit| limit.what == What::Memory && limit.of == device)
+            {
+                limits.push(plain(What::Memory, "bytes", bytes, &device));
             }
             limits.push(plain(What::Queue, "requests", resources.max_waiting as u64, &of));
             limits.push(plain(What::Retries, "percent", resources.retries.percent.into(), &of));

@@ -10,7 +10,7 @@ use std::sync::Arc;
 use smallvec::SmallVec;
 
 use super::rules::Rules;
-use crate::admit::{Admission, BackendNumber, Effects};
+use crate::admit::{Admission, BackendNumber, DeviceNumber, Effects};
 use crate::alert::Alert;
 use crate::breaker::{Attempt, BreakerPolicy};
 use crate::ewma::Millis;
@@ -58,6 +58,7 @@ pub(super) struct Roster {
     latest: HashMap<String, ModelKey>,
     key_of: HashMap<(BackendNumber, String), ModelKey>,
     backend_of: HashMap<String, BackendNumber>,
+    device_of: HashMap<String, DeviceNumber>,
     /// How many models and backends are not plainly well; zero makes a decision skip them all.
     troubled: usize,
     /// Until when a failure of the past may make some model ailing; `None`: none does.
@@ -101,8 +102,12 @@ impl Roster {
     ) -> Effects {
         let mut effects = admission.set_limits(rules.users, rules.max_users, rules.common, now);
         self.policy = rules.breaker;
+        for (name, number) in &self.device_of {
+            effects.extend(admission.set_device(*number, rules.device(name), now));
+        }
         for (name, number) in &self.backend_of {
-            effects.extend(admission.set_backend(*number, &rules.of_backend(name), now));
+            let device = device(&mut self.device_of, name, rules, admission);
+            effects.extend(admission.set_backend(*number, device, &rules.of_backend(name), now));
         }
         self.keys.clear();
         for profile in table.models() {
@@ -138,7 +143,8 @@ impl Roster {
         if let Some(number) = self.backend_of.get(name) {
             return *number;
         }
-        let number = admission.add_backend(rules.of_backend(name));
+        let device = device(&mut self.device_of, name, rules, admission);
+        let number = admission.add_backend(device, rules.of_backend(name));
         let health = ModelHealth::default();
         self.backends.push(Backend { name: name.to_owned(), health, is_unreachable: false });
         self.backend_of.insert(name.to_owned(), number);
@@ -170,6 +176,11 @@ impl Roster {
     /// The number that the admission knows a backend by; `None` where none was ever called so.
     pub(super) fn number_of_backend(&self, name: &str) -> Option<BackendNumber> {
         self.backend_of.get(name).copied()
+    }
+
+    /// Whether the admission's model of this number is one of that backend.
+    pub(super) fn is_of(&self, model: ModelNumber, backend: BackendNumber) -> bool {
+        self.models[model].backend == backend
     }
 
     pub(super) fn health_of_backend(&self, name: &str) -> Option<&ModelHealth> {
@@ -223,6 +234,11 @@ impl Roster {
         })
     }
 
+    /// Takes note of how long loading a model took, whoever had it loaded.
+    pub(super) fn note_load(&mut self, model: ModelKey, load_ms: f64, now: Millis) {
+        self.models[model.0].health.see_load(load_ms, now);
+    }
+
     /// Takes note of how an attempt ended.
     pub(super) fn record(
         &mut self,
@@ -271,4 +287,15 @@ impl Roster {
         self.troubled = self.troubled + troubled(health, backend) - before;
         answer
     }
+}
+
+/// The device of the backend of this name, which is made where there was none.
+fn device(
+    known: &mut HashMap<String, DeviceNumber>,
+    backend: &str,
+    rules: &Rules,
+    admission: &mut Admission,
+) -> DeviceNumber {
+    let name = rules.device_of(backend);
+    *known.entry(name).or_insert_with_key(|name| admission.add_device(rules.device(name)))
 }

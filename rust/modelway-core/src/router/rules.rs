@@ -10,6 +10,7 @@ use crate::limits::Limits;
 use crate::profile::{ModelProfile, Site};
 use crate::table::BuildError;
 use crate::users::{User, UserLimits};
+use crate::vram::Device;
 
 /// The rules in force beside the routing table. By default nothing is limited but the length of queues.
 #[derive(Clone, Debug)]
@@ -26,6 +27,10 @@ pub struct Rules {
     pub common: Limits,
     /// What backends offer, by name; the default for those not named.
     pub backends: HashMap<String, BackendResources>,
+    /// The devices that models live on, by name; the default for those not named.
+    pub devices: HashMap<String, Device>,
+    /// The device of a backend, by their names; a backend that is not named has one of its own, `backend NAME`.
+    pub shared: HashMap<String, String>,
     /// What models may use, by id, but for their memory, which stands in their profile.
     pub models: HashMap<String, ModelResources>,
     /// Where backends are, by name.
@@ -43,6 +48,8 @@ impl Default for Rules {
             shares: HashMap::new(),
             common: Limits::default(),
             backends: HashMap::new(),
+            devices: HashMap::new(),
+            shared: HashMap::new(),
             models: HashMap::new(),
             sites: HashMap::new(),
             egress: Policy::default(),
@@ -55,7 +62,8 @@ impl Rules {
     #[must_use]
     pub fn of_model(&self, model: &ModelProfile) -> ModelResources {
         let named = self.models.get(&model.model_id).copied().unwrap_or_default();
-        ModelResources { memory_bytes: model.memory_bytes.unwrap_or(0), ..named }
+        let memory_bytes = model.memory_bytes.unwrap_or(0);
+        ModelResources { memory_bytes, makes_embeddings: model.only_makes_embeddings(), ..named }
     }
 
     /// What a backend offers.
@@ -64,13 +72,32 @@ impl Rules {
         self.backends.get(name).copied().unwrap_or_default()
     }
 
+    /// The name of the device that a backend's models live on.
+    #[must_use]
+    pub fn device_of(&self, backend: &str) -> String {
+        self.shared.get(backend).cloned().unwrap_or_else(|| Self::own_device_of(backend))
+    }
+
+    /// The name of the device of a backend that shares none.
+    #[must_use]
+    pub fn own_device_of(backend: &str) -> String {
+        format!("backend {backend}")
+    }
+
+    /// A device by its name.
+    #[must_use]
+    pub fn device(&self, name: &str) -> Device {
+        self.devices.get(name).copied().unwrap_or_default()
+    }
+
     /// Models that could never be loaded.
     pub(super) fn problems(&self, models: &[ModelProfile]) -> Vec<BuildError> {
         let too_large = |(index, model): (usize, &ModelProfile)| {
-            let (bytes, room) = (model.memory_bytes?, self.of_backend(&model.backend_id).memory_bytes?);
+            let device = self.device_of(&model.backend_id);
+            let (bytes, room) = (model.memory_bytes?, self.device(&device).capacity?);
             let pinned = models.iter().filter(|other| {
                 other.model_id != model.model_id
-                    && other.backend_id == model.backend_id
+                    && self.device_of(&other.backend_id) == device
                     && self.of_model(other).is_pinned
             });
             let of_pinned = pinned.filter_map(|other| other.memory_bytes).fold(0, u64::saturating_add);
@@ -78,15 +105,13 @@ impl Rules {
                 path: format!("models[{index}].memory_bytes"),
                 message: if bytes > room {
                     format!(
-                        "{bytes} bytes are more than the {room} of the backend {:?}; correct one of them or move the \
-                         model to another backend",
-                        model.backend_id
+                        "{bytes} bytes are more than the {room} of {device:?}; correct one of them or move the model to \
+                         another backend"
                     )
                 } else {
                     format!(
-                        "{bytes} bytes do not fit beside the {of_pinned} of the pinned models into the {room} of the \
-                         backend {:?}; pin less, or move the model to another backend",
-                        model.backend_id
+                        "{bytes} bytes do not fit beside the {of_pinned} of the pinned models into the {room} of \
+                         {device:?}; pin less, or move the model to another backend"
                     )
                 },
             })

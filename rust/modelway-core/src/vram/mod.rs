@@ -1,17 +1,20 @@
-//! Memory of one backend: which models are resident, which of them are in use, who waits for room.
+//! Memory of one device: which models are resident, which of them are in use, who waits for room. The models may be those
+//! of several backends: they share it.
 //!
 //! A model's bytes are taken once, when it begins to load, and stay taken while it is idle: loading it again would cost
 //! seconds. A request pins its model. Who finds its model not resident, or closed, has a claim; what is to be loaded
 //! and unloaded for claims is decided by [`swap::plan`].
 //!
-//! A *managed* backend loads and unloads at our word, and tells when it has: until then a model takes memory and serves
-//! nobody. Any other loads by itself what is asked for, so there what is decided counts as done.
+//! On a *managed* device models are loaded and unloaded at our word, and it is told when that is done: until then a model
+//! takes memory and serves nobody. Any other loads by itself what is asked for, so there what is decided counts as done.
 
 mod learned;
+mod moved;
 mod plan;
 mod prospect;
 mod report;
 mod resident;
+mod share;
 mod turn;
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -31,20 +34,22 @@ use turn::Turn;
 /// Models whose memory was given to another; nearly always none.
 pub type Evicted = SmallVec<[ModelNumber; 2]>;
 
-/// What a backend runs on, and how its models share it.
-#[derive(Clone, Copy, Debug, Default)]
+/// What models run on, and how they share it.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Device {
     /// Bytes for models; `None`: not known, nothing is limited.
     pub capacity: Option<u64>,
     /// Whether it loads and unloads at our word.
     pub is_managed: bool,
-    /// Whether only one model at a time has running requests.
+    /// Whether only one model at a time has running requests; those that make embeddings do not count.
     pub computes_alone: bool,
+    /// Of a managed device so many bytes are for embedding models alone; `None`: what they need, up to a tenth.
+    pub embedding_bytes: Option<u64>,
     /// How its models share it.
     pub policy: Policy,
 }
 
-/// What is resident on one backend.
+/// What is resident on one device.
 #[derive(Clone, Debug)]
 pub struct Residency {
     device: Device,
@@ -57,14 +62,14 @@ pub struct Residency {
     preloads: BTreeSet<ModelNumber>,
     /// Models that never leave, and what they are thought to take.
     pinned: BTreeMap<ModelNumber, u64>,
+    /// Models that make embeddings, and what they are thought to take.
+    embedding: BTreeMap<ModelNumber, u64>,
     learned: BTreeMap<ModelNumber, Learned>,
     /// For whom room is being made.
-    promised: Option<ModelNumber>,
+    promised: SmallVec<[ModelNumber; 1]>,
     turn: Turn,
     /// Whether somebody tells what is loaded and unloaded.
     is_watched: bool,
-    /// All that is idle is to be unloaded, as less is free than was thought.
-    must_empty: bool,
     is_dirty: bool,
 }
 
@@ -79,7 +84,7 @@ struct Claimed {
 pub struct NoRoom;
 
 impl Residency {
-    /// A backend on which nothing is resident.
+    /// A device on which nothing is resident.
     #[must_use]
     pub fn new(device: Device) -> Self {
         Self {
@@ -89,11 +94,11 @@ impl Residency {
             claims: BTreeMap::new(),
             preloads: BTreeSet::new(),
             pinned: BTreeMap::new(),
+            embedding: BTreeMap::new(),
             learned: BTreeMap::new(),
-            promised: None,
+            promised: SmallVec::new(),
             turn: Turn::default(),
             is_watched: false,
-            must_empty: false,
             is_dirty: false,
         }
     }
@@ -101,31 +106,40 @@ impl Residency {
     /// Another device. Below what is in use nothing new is loaded until enough was given back.
     pub fn set_device(&mut self, device: Device) {
         self.device = device;
-        self.turn = Turn::default();
         if !device.is_managed {
             self.preloads.clear();
         }
+        self.see_whose_turn();
         self.is_dirty = true;
     }
 
-    /// Whether the model never leaves once it is loaded, and what it is thought to take.
-    pub fn set_pinned(&mut self, model: ModelNumber, bytes: Option<u64>) {
-        let changed = match bytes {
-            Some(bytes) => self.pinned.insert(model, bytes) != Some(bytes),
-            None => self.pinned.remove(&model).is_some(),
-        };
-        self.is_dirty |= changed;
+    /// Whether the model never leaves once it is loaded, whether it makes embeddings, and what it is thought to take.
+    pub fn set_model(
+        &mut self,
+        model: ModelNumber,
+        bytes_thought: u64,
+        is_pinned: bool,
+        makes_embeddings: bool,
+    ) {
+        for (models, is_one) in [(&mut self.pinned, is_pinned), (&mut self.embedding, makes_embeddings)] {
+            let before = if is_one { models.insert(model, bytes_thought) } else { models.remove(&model) };
+            self.is_dirty |= before != is_one.then_some(bytes_thought);
+        }
     }
 
     /// Whether the model could ever be in memory, beside those that never leave.
     #[must_use]
     pub fn is_possible(&self, model: ModelNumber, bytes_thought: u64) -> bool {
         let Some(capacity) = self.device.capacity else { return true };
-        let of_others = self.pinned.iter().filter(|(other, _)| **other != model).map(|(other, thought)| {
-            let held = self.residents.get(other).map(|one| one.bytes);
-            held.unwrap_or_else(|| self.bytes_of(*other, *thought))
-        });
+        let others = self.pinned.iter().filter(|(other, _)| **other != model);
+        let of_others = others.map(|(other, thought)| self.bytes_now(*other, *thought));
         of_others.fold(self.bytes_of(model, bytes_thought), u64::saturating_add) <= capacity
+    }
+
+    /// What a model holds, or will hold.
+    fn bytes_now(&self, model: ModelNumber, bytes_thought: u64) -> u64 {
+        let held = self.residents.get(&model).map(|one| one.bytes);
+        held.unwrap_or_else(|| self.bytes_of(model, bytes_thought))
     }
 
     /// Whether a request must pin its model, that is thought to take so many bytes.
@@ -140,7 +154,7 @@ impl Residency {
         self.is_there(model) && self.has_turn(model)
     }
 
-    /// Whether the model is in memory and not closed, or its backend loads it by itself and nothing limits it.
+    /// Whether the model is in memory and not closed, or is loaded without us and nothing limits it.
     fn is_there(&self, model: ModelNumber) -> bool {
         match self.residents.get(&model) {
             Some(resident) => resident.takes_requests(),

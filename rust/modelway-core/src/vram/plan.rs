@@ -2,7 +2,7 @@
 
 use smallvec::SmallVec;
 
-use super::resident::{Resident, State};
+use super::resident::State;
 use super::{Claimed, Evicted, ModelNumber, Residency};
 use crate::ewma::Millis;
 use crate::swap::{self, Claim, Doing, View};
@@ -35,7 +35,6 @@ impl Residency {
     /// Decides what is to be loaded and unloaded, and whose turn it is. `queue` tells who waits for a model.
     pub fn plan(&mut self, queue: impl Fn(ModelNumber) -> Queue, now: Millis) -> Moves {
         let mut moves = Moves::default();
-        self.empty(&mut moves);
         // It ends: each turn but the last closes a model more, drops one, or loads one that was claimed and is new
         // then, so that it stays.
         loop {
@@ -44,7 +43,8 @@ impl Residency {
             let has_closed = self.close(&plan.closed, &mut moves);
             (moves.look_again, self.promised) = (plan.look_again, plan.promised);
             for model in &plan.unload {
-                self.unload(*model, &mut moves);
+                self.unload(*model);
+                moves.evicted.push(*model);
             }
             if let Some(model) = plan.load {
                 let state = if self.device.is_managed {
@@ -66,25 +66,12 @@ impl Residency {
         moves
     }
 
-    /// Unloads all that is idle, if it must.
-    fn empty(&mut self, moves: &mut Moves) {
-        if std::mem::take(&mut self.must_empty) {
-            let is_idle = |model: &ModelNumber| {
-                let pins = self.residents.get(model).and_then(Resident::pins);
-                pins == Some(0) && !self.pinned.contains_key(model)
-            };
-            for model in self.residents.keys().copied().filter(is_idle).collect::<Evicted>() {
-                self.unload(model, moves);
-            }
-        }
-    }
-
-    fn unload(&mut self, model: ModelNumber, moves: &mut Moves) {
+    /// The model's memory goes to others: at once, or when it is told to be gone.
+    pub(super) fn unload(&mut self, model: ModelNumber) {
         match self.residents.get_mut(&model) {
             Some(resident) if self.device.is_managed => resident.state = State::Unloading,
             _ => self.drop(model),
         }
-        moves.evicted.push(model);
     }
 
     /// Whether there are more now.
@@ -156,7 +143,7 @@ impl Residency {
                 Some(Claim { model, bytes, since, mean_since, waiting, load_ms })
             })
             .collect();
-        let view = View { capacity, residents: &residents, claims: &claims, promised: self.promised };
-        swap::plan(&view, &self.device.policy, now)
+        let view = View { capacity, residents: &residents, claims: &claims, promised: &self.promised };
+        self.plan_parts(&view, now)
     }
 }

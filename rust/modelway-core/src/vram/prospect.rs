@@ -8,17 +8,22 @@
 use smallvec::SmallVec;
 
 use super::resident::State;
+use super::share::Share;
 use super::{Claimed, Residency};
 use crate::ewma::Millis;
 use crate::vram::ModelNumber;
 
-/// What all models of a backend find that are not in its memory. Made once for many of them.
+/// What all models of a device find that are not in its memory. Made once for many of them.
 #[derive(Clone, Debug)]
 pub struct Prospect {
     now: Millis,
     /// What remains of the load under way.
     change_ms: Millis,
-    /// Bytes that are free, or that idle models would give.
+    /// The part of embedding models, where they have one.
+    share: Option<Share>,
+    /// Bytes that are free, or that idle models would give, in that part.
+    available_in_share: u64,
+    /// And in all the rest.
     available: u64,
     /// When what runs has ended.
     drain_ms: Millis,
@@ -30,6 +35,7 @@ pub struct Prospect {
 struct Waiting {
     since: Millis,
     model: ModelNumber,
+    is_of_share: bool,
     bytes: u64,
     load_ms: Millis,
 }
@@ -47,25 +53,35 @@ impl Residency {
     /// What models find that are not in memory at `now`.
     #[must_use]
     pub fn prospect(&self, now: Millis) -> Prospect {
-        let mut available = self.device.capacity.unwrap_or(u64::MAX).saturating_sub(self.in_use);
+        let share = self.share();
+        let is_of_share = |model, bytes| share.is_some_and(|share| self.is_of(&share, model, bytes));
+        let mut available_in_share = share.map_or(0, |share| share.bytes);
+        let mut available = self.device.capacity.unwrap_or(u64::MAX).saturating_sub(available_in_share);
         let (mut change_ms, mut drain_ms) = (0, 0);
         for (&model, one) in &self.residents {
-            match one.state {
-                State::Loading => change_ms = self.remaining_load_ms(model, one.bytes, one.since, now),
-                State::Unloading => available = available.saturating_add(one.bytes),
-                State::Ready { pins: 0, .. } if !self.pinned.contains_key(&model) => {
-                    available = available.saturating_add(one.bytes);
+            let is_kept = match one.state {
+                State::Loading => {
+                    change_ms = self.remaining_load_ms(model, one.bytes, one.since, now);
+                    true
                 }
-                State::Ready { pins: 0, .. } => {}
-                State::Ready { .. } => drain_ms = drain_ms.max(self.learned(model).served_ms(now)),
-            }
+                State::Unloading => false,
+                State::Ready { pins: 0, .. } => self.pinned.contains_key(&model),
+                State::Ready { .. } => {
+                    drain_ms = drain_ms.max(self.learned(model).served_ms(now));
+                    true
+                }
+            };
+            let part = if is_of_share(model, one.bytes) { &mut available_in_share } else { &mut available };
+            *part = part.saturating_sub(if is_kept { one.bytes } else { 0 });
         }
         let waiting = self.claims.iter().filter(|(model, _)| !self.residents.contains_key(model));
         let waiting = waiting.map(|(&model, &Claimed { since, bytes_thought })| {
             let bytes = self.bytes_of(model, bytes_thought);
-            Waiting { since, model, bytes, load_ms: self.learned(model).load_ms(bytes, now) }
+            let load_ms = self.learned(model).load_ms(bytes, now);
+            Waiting { since, model, is_of_share: is_of_share(model, bytes), bytes, load_ms }
         });
-        Prospect { now, change_ms, available, drain_ms, waiting: waiting.collect() }
+        let waiting = waiting.collect();
+        Prospect { now, change_ms, share, available_in_share, available, drain_ms, waiting }
     }
 
     /// A load takes no less than a tenth of its usual time from now on: nobody knows why it takes longer.
@@ -98,11 +114,14 @@ impl Residency {
         let bytes = self.bytes_of(model, bytes_thought);
         let load_ms = self.learned(model).load_ms(bytes, now);
         let since = self.claims.get(&model).map_or(now, |claimed| claimed.since);
+        let is_of_share = prospect.share.is_some_and(|share| self.is_of(&share, model, bytes));
         let before = prospect.waiting.iter().filter(|other| (other.since, other.model) < (since, model));
         let (theirs, theirs_ms) = before.fold((0_u64, 0_u64), |(bytes, load_ms), other| {
-            (bytes.saturating_add(other.bytes), load_ms.saturating_add(other.load_ms))
+            let of_same = if other.is_of_share == is_of_share { other.bytes } else { 0 };
+            (bytes.saturating_add(of_same), load_ms.saturating_add(other.load_ms))
         });
-        let room_ms = if bytes.saturating_add(theirs) <= prospect.available {
+        let available = if is_of_share { prospect.available_in_share } else { prospect.available };
+        let room_ms = if bytes.saturating_add(theirs) <= available {
             0
         } else {
             // What goes is thought to take as long to load as what comes.

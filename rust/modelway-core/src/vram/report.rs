@@ -1,6 +1,6 @@
 //! What is told of models that were loaded and unloaded, at our word or by somebody else.
 
-use super::{Held, Residency, Resident, Stage, State};
+use super::{Evicted, Held, Residency, Resident, Stage, State};
 use crate::ewma::Millis;
 use crate::vram::ModelNumber;
 
@@ -62,14 +62,23 @@ impl Residency {
         self.gone(model);
     }
 
-    /// The model did not fit into what was thought to be free: it takes so many bytes. Once all that is idle has made
-    /// room it is loaded again. Of a model that is not being loaded nothing is believed.
-    pub fn did_not_fit(&mut self, model: ModelNumber, bytes: u64) {
-        if self.residents.get(&model).is_some_and(|one| matches!(one.state, State::Loading)) {
-            self.learned.entry(model).or_default().bytes = Some(bytes);
-            self.drop(model);
-            self.must_empty = true;
+    /// The model did not fit into what was thought to be free: it takes so many bytes. All that is idle must be unloaded;
+    /// once that has made room the model is loaded again. Of one that is not being loaded nothing is believed.
+    pub fn did_not_fit(&mut self, model: ModelNumber, bytes: u64) -> Evicted {
+        if !self.residents.get(&model).is_some_and(|one| matches!(one.state, State::Loading)) {
+            return Evicted::new();
         }
+        self.learned.entry(model).or_default().bytes = Some(bytes);
+        self.drop(model);
+        let idle = self
+            .residents
+            .iter()
+            .filter(|(model, one)| one.pins() == Some(0) && !self.pinned.contains_key(model));
+        let idle: Evicted = idle.map(|(model, _)| *model).collect();
+        for model in &idle {
+            self.unload(*model);
+        }
+        idle
     }
 
     /// Loads the model as if somebody waited for it, until it is there. Other backends than managed ones load by

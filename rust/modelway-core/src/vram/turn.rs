@@ -4,6 +4,9 @@
 //! Who runs serves its queue until it is idle, or until another has waited [`Policy::patience`] times as long as its own
 //! requests take, at least a second: so short requests do not wait long behind long ones, and turns do not get shorter
 //! than what they serve. Then the model that has waited longest goes on.
+//!
+//! Embedding models neither take turns nor wait for them: an embedding is one short pass, an answer a long row of them,
+//! and often the answer that somebody waits for needs the embedding first.
 
 use super::{Moves, Residency, Resident};
 use crate::ewma::Millis;
@@ -22,14 +25,32 @@ impl Residency {
     /// Nobody's turn lasts less, where somebody has something to run.
     const LEAST_TURN_MS: Millis = 1_000;
 
+    fn takes_turns(&self, model: ModelNumber) -> bool {
+        self.device.computes_alone && !self.embedding.contains_key(&model)
+    }
+
+    /// A model that takes turns and whose requests run.
+    fn running(&self) -> Option<ModelNumber> {
+        let runs = |(model, one): &(&ModelNumber, &Resident)| one.is_in_use() && self.takes_turns(**model);
+        let is_its = |(model, _): &(&ModelNumber, &Resident)| self.turn.of == Some(**model);
+        let mut running = self.residents.iter().filter(runs);
+        running.clone().find(is_its).or_else(|| running.next()).map(|(model, _)| *model)
+    }
+
+    /// What is configured of the device has changed, or which models are on it: the turn is that of what runs.
+    pub(super) fn see_whose_turn(&mut self) {
+        self.turn = Turn { of: self.running(), is_over: false };
+    }
+
     /// Whether the model's requests may run, as far as others run.
     pub(super) fn has_turn(&self, model: ModelNumber) -> bool {
-        !self.device.computes_alone || self.turn.of.is_none_or(|of| of == model && !self.turn.is_over)
+        let is_its = self.turn.of.is_none_or(|of| of == model && !self.turn.is_over);
+        is_its || !self.takes_turns(model)
     }
 
     /// The model's request begins.
-    pub(super) const fn take_turn(&mut self, model: ModelNumber) {
-        if self.device.computes_alone {
+    pub(super) fn take_turn(&mut self, model: ModelNumber) {
+        if self.takes_turns(model) {
             self.turn = Turn { of: Some(model), is_over: false };
         }
     }
@@ -54,11 +75,10 @@ impl Residency {
         if !self.device.computes_alone {
             return;
         }
-        let runs = |model: &ModelNumber| self.residents.get(model).is_some_and(Resident::is_in_use);
-        let running = self.turn.of.filter(runs).or_else(|| self.residents.keys().copied().find(runs));
+        let running = self.running();
         let others = || {
             let others = self.claims.iter().filter(|(model, _)| Some(**model) != running);
-            others.filter(|(model, _)| self.is_there(**model))
+            others.filter(|(model, _)| self.takes_turns(**model) && self.is_there(**model))
         };
         let Some(running) = running else {
             let next = others().min_by_key(|(_, claimed)| claimed.since).map(|(model, _)| *model);
