@@ -46,6 +46,7 @@ __all__ = [
     "features",
     "shipped_weights",
     "silent_weights",
+    "stakes_of",
 ]
 
 #: How the extension was built: version, profile ("release" or "debug"), target (the processor).
@@ -66,6 +67,10 @@ def shipped_weights() -> bytes:
 
 def silent_weights() -> bytes:
     """A file of weights that say nothing of any text, and of which every answer is followed."""
+
+def stakes_of(text: str) -> tuple[str, ...]:
+    """Which of ``tax``, ``medical`` and ``legal`` a request is about, so that a wrong answer could do harm. Of a long text
+    its head and its tail are read; English, Spanish, French, German and Chinese are known."""
 
 @final
 class TaskClass:

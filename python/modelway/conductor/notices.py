@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 from modelway.errors import UnknownModel
 from modelway.events import ConsentNeeded, Degraded, ModelSelected, WarningLabel
 from modelway.explain import rejection_sentence
-from modelway.types import SelectionReason
+from modelway.types import SelectionReason, stakes_of
 
 if TYPE_CHECKING:
     from modelway.conductor.lineup import Lineup
