@@ -47,6 +47,7 @@ class Notices:
             self._words,
             conversation=self._request.conversation,
             task=str(decision.task),
+            stakes=(),
         )
 
     def before_sending(self, egress: Pass | None) -> list[WarningLabel]:
