@@ -73,6 +73,7 @@ fn _core(module: &Bound<'_, PyModule>) -> PyResult<()> {
     module.add_function(wrap_pyfunction!(training::silent_weights, module)?)?;
     module.add_function(wrap_pyfunction!(features::feature_batch, module)?)?;
     module.add_function(wrap_pyfunction!(stakes::stakes_of, module)?)?;
+    module.add_function(wrap_pyfunction!(stakes::stakes_features, module)?)?;
     module.add("feature_space", features::feature_space(module.py())?)?;
     module.add("classifier_fingerprint", features::fingerprint())?;
     module.add_class::<router::CoreRouter>()?;

@@ -25,7 +25,7 @@ mod phrases;
 mod prior;
 pub mod sample;
 mod shape;
-mod stakes;
+pub mod stakes;
 mod tally;
 mod templates;
 mod tokens;

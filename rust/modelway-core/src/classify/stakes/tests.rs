@@ -1,7 +1,8 @@
 use proptest::prelude::*;
 use proptest::test_runner::RngSeed;
 
-use super::{Stake, WORDS, stakes_of};
+use super::reader::WORDS;
+use super::{Stake, stakes_of};
 
 fn names(text: &str) -> Vec<&'static str> {
     stakes_of(text).iter().map(|stake| stake.name()).collect()
