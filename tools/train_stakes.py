@@ -30,7 +30,7 @@ WIDTH = BUCKETS + WORD_COLUMNS
 # Chosen by the rows of the fifth hand, read by weights and words that had not seen them.
 PENALTY_NGRAMS = 1 / 64
 PENALTY_WORDS = 1 / 20
-LIKELY = -0.6
+LIKELY = -0.5
 """From this logit on a stake is told: what is missed costs more than a label too many."""
 STEPS = 200
 MEMORY = 10

@@ -42,7 +42,8 @@ impl Counts {
 fn measure(half: &str) -> BTreeMap<String, Counts> {
     let mut counts: BTreeMap<String, Counts> = BTreeMap::new();
     for row in rows("stakes").iter().filter(|row| row["half"] == half) {
-        let found: Vec<_> = stakes_of(row["text"].as_str().unwrap()).iter().map(|stake| stake.name()).collect();
+        let found: Vec<_> =
+            stakes_of(row["text"].as_str().unwrap()).iter().map(|stake| stake.name()).collect();
         let wanted = strings(&row["stakes"]);
         for stake in Stake::ALL.map(Stake::name) {
             let (is_wanted, is_found) = (wanted.iter().any(|name| name == stake), found.contains(&stake));

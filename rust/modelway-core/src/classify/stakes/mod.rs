@@ -12,7 +12,7 @@ mod words;
 use smallvec::SmallVec;
 
 use model::{MODEL, Sums};
-use reader::read;
+use reader::{parts, read};
 
 /// What a wrong answer could do harm in.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -40,12 +40,18 @@ impl Stake {
     }
 }
 
-/// The stakes of a request, in the order of [`Stake::ALL`]; of a long text its head and its tail are read.
+/// The stakes of a request, in the order of [`Stake::ALL`]. Of a long text the head and the tail are read, each for
+/// itself, so that a question behind a letter is not lost in it.
 #[must_use]
 pub fn stakes_of(text: &str) -> SmallVec<[Stake; 3]> {
-    let mut sums = Sums::new(&MODEL);
-    let points = read(text, &mut sums).and_then(|found| found.points(|_| true));
-    points.map_or_else(SmallVec::new, |points| sums.stakes(&points))
+    let mut is_at_stake = [false; Stake::ALL.len()];
+    for part in parts(text) {
+        let mut sums = Sums::new(&MODEL);
+        if let Some(points) = read(part, &mut sums).points(|_| true) {
+            sums.stakes(&points).for_each(|stake| is_at_stake[stake as usize] = true);
+        }
+    }
+    Stake::ALL.into_iter().filter(|stake| is_at_stake[*stake as usize]).collect()
 }
 
 #[cfg(test)]

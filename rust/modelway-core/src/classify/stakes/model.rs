@@ -6,8 +6,6 @@
 
 use std::sync::LazyLock;
 
-use smallvec::SmallVec;
-
 use super::super::ngrams::{BUCKETS, OPENING_VALUE, Sink, bucket};
 use super::Stake;
 use super::reader::Points;
@@ -25,9 +23,11 @@ pub(super) static MODEL: LazyLock<Model> = LazyLock::new(Model::shipped);
 const MOST: f32 = 6.0;
 /// Points of one word that hardly says anything else: the unit of what points say.
 const ENOUGH: u16 = 3;
-/// In a text of so many bytes points say as much by length as they do alone; shorter than `SHORT`, all texts are alike.
+/// In a text of so many bytes points say as much by length as they do alone.
 const USUAL: f32 = 64.0;
+/// Texts shorter than this are alike, and so are longer ones than `LONG`.
 const SHORT: f32 = 40.0;
+const LONG: f32 = 512.0;
 
 /// The trained weights.
 #[derive(Debug)]
@@ -52,21 +52,22 @@ impl Model {
     }
 }
 
-/// What points say, a number a column: for each stake its points, whether they are enough alone, whether no other
-/// stake has more than twice as many, and its points by length; then what points away, and who asks.
+/// What points say, a number a column: for each stake its points, whether they are enough for all that points
+/// away, whether no other stake has more than twice as many, and its points by length; then what points away, and
+/// whether somebody asks.
 pub(super) fn word_columns(points: &Points) -> [f32; WORD_COLUMNS] {
     let most = points.most();
-    let shorter = (USUAL / (points.bytes as f32).max(SHORT)).sqrt();
+    let shorter = (USUAL / (points.bytes as f32).clamp(SHORT, LONG)).sqrt();
     let value = |points: f32| points.min(MOST) / f32::from(ENOUGH);
     let mut columns = [0.0; WORD_COLUMNS];
     let (of_stakes, rest) = columns.split_at_mut(4 * STAKES);
-    for (columns, points) in of_stakes.as_chunks_mut().0.iter_mut().zip(points.of) {
-        let is_near = points > 0 && 2 * points >= most;
+    for (columns, of) in of_stakes.as_chunks_mut().0.iter_mut().zip(points.of) {
+        let is_near = of > 0 && 2 * of >= most;
         *columns = [
-            value(points.into()),
-            f32::from(u8::from(points >= ENOUGH)),
+            value(of.into()),
+            f32::from(u8::from(of >= ENOUGH + points.away)),
             f32::from(u8::from(is_near)),
-            value(f32::from(points) * shorter),
+            value(f32::from(of) * shorter),
         ];
     }
     rest.copy_from_slice(&[value(points.away.into()), f32::from(u8::from(points.is_asked))]);
@@ -87,16 +88,16 @@ impl Sums {
     }
 
     /// The stakes that are likelier than not.
-    pub(super) fn stakes(&self, points: &Points) -> SmallVec<[Stake; 3]> {
+    pub(super) fn stakes(&self, points: &Points) -> impl Iterator<Item = Stake> {
         let columns = word_columns(points);
         let share = 1.0 / (self.ngrams.max(1) as f32).sqrt();
-        let is_likely = |stake: &Stake| {
+        let is_likely = move |stake: &Stake| {
             let at = *stake as usize;
             let ngrams = self.text[at] as f32 * share + self.openings[at] as f32 * OPENING_VALUE;
             let words: f32 = columns.iter().zip(&self.model.words).map(|(value, row)| value * row[at]).sum();
             self.model.bias[at] + self.model.units[at] * ngrams + words > 0.0
         };
-        Stake::ALL.into_iter().filter(is_likely).collect()
+        Stake::ALL.into_iter().filter(is_likely)
     }
 }
 

@@ -21,26 +21,27 @@ use super::words::{LANGUAGES, Says, Words};
 pub(super) static WORDS: LazyLock<Words> = LazyLock::new(Words::shipped);
 
 /// A text of which fewer than one word in so many is known is in none of the languages.
-const KNOWN_SHARE: usize = 8;
+const KNOWN_SHARE: usize = 5;
 
-/// Reads the user's own words, of a long text its head and its tail, and tells `sink` the n-grams; `None` where a
-/// program wrote all of it.
-pub(super) fn read<S: Sink>(text: &str, sink: &mut S) -> Option<Found> {
-    let sample = Sample::of(&text[own_words(text)?]);
-    let mut found = Found::new(sample.len());
-    let mut ngrams = Ngrams::new();
-    for part in sample.parts() {
-        // The apostrophe that phones write.
-        let part = if part.contains('’') { Cow::Owned(part.replace('’', "'")) } else { Cow::Borrowed(*part) };
-        fold(&part, |folded| {
-            ngrams.begin_part();
-            Ngrams::fours(folded, sink);
-            let mut reader = Reader::new(folded, &mut found, &mut ngrams, sink);
-            walk(folded, &mut reader);
-            reader.look(None);
-        });
-    }
-    Some(found)
+/// The user's own words, of a long text its head and its tail; none where a program wrote all of it.
+pub(super) fn parts(text: &str) -> impl Iterator<Item = &str> {
+    let own = own_words(text).map_or("", |own| &text[own]);
+    let [head, tail] = *Sample::of(own).parts();
+    [head, tail].into_iter().filter(|part| !part.is_empty())
+}
+
+/// Reads all of `part` and tells `sink` its n-grams.
+pub(super) fn read<S: Sink>(part: &str, sink: &mut S) -> Found {
+    // The apostrophe that phones write.
+    let text = if part.contains('’') { Cow::Owned(part.replace('’', "'")) } else { Cow::Borrowed(part) };
+    let mut found = Found::new(part.len());
+    fold(&text, |folded| {
+        Ngrams::fours(folded, sink);
+        let mut reader = Reader::new(folded, &mut found, sink);
+        walk(folded, &mut reader);
+        reader.look(None);
+    });
+    found
 }
 
 /// What was found in a text.
@@ -86,7 +87,9 @@ impl Found {
             return None;
         }
         let mut points = [Points::new(self.bytes); LANGUAGES];
-        for (language, says) in self.entries().filter(|place| counts(*place)).flat_map(|place| WORDS.said(place)) {
+        for (language, says) in
+            self.entries().filter(|place| counts(*place)).flat_map(|place| WORDS.said(place))
+        {
             match language {
                 Some(language) => points[*language].add(*says),
                 None => points.iter_mut().for_each(|points| points.add(*says)),
@@ -138,7 +141,7 @@ impl Points {
 struct Reader<'a, S: Sink> {
     folded: &'a Folded<'a>,
     found: &'a mut Found,
-    ngrams: &'a mut Ngrams,
+    ngrams: Ngrams,
     sink: &'a mut S,
     under: S::Under,
     /// The word shown last, unless something else came behind it, and where it ends.
@@ -148,8 +151,9 @@ struct Reader<'a, S: Sink> {
 }
 
 impl<'a, S: Sink> Reader<'a, S> {
-    fn new(folded: &'a Folded<'a>, found: &'a mut Found, ngrams: &'a mut Ngrams, sink: &'a mut S) -> Self {
-        Self { folded, found, ngrams, sink, under: S::Under::default(), last: None, done_until: 0 }
+    fn new(folded: &'a Folded<'a>, found: &'a mut Found, sink: &'a mut S) -> Self {
+        let (ngrams, under) = (Ngrams::new(), S::Under::default());
+        Self { folded, found, ngrams, sink, under, last: None, done_until: 0 }
     }
 
     /// Looks at the last word. `next`: the hash of it and the word behind it, and where that begins.

@@ -1,7 +1,8 @@
 use proptest::prelude::*;
 use proptest::test_runner::RngSeed;
 
-use super::reader::WORDS;
+use super::model::{MODEL, Sums};
+use super::reader::{WORDS, read};
 use super::{Stake, stakes_of};
 
 fn names(text: &str) -> Vec<&'static str> {
@@ -14,12 +15,13 @@ fn what_is_at_stake() {
     for (text, wanted) in [
         ("", nothing),
         ("How many mg of ibuprofen can I take?", &["medical"]),
-        ("Do I have to pay tax on it?", &["tax"]),
+        ("Do I have to pay income tax on lottery winnings?", &["tax"]),
         ("My landlord wants to evict me. What are my rights?", &["legal"]),
         ("Does inheritance tax fall due, and can I contest the will?", &["tax", "legal"]),
-        ("Write a poem about a dose of ibuprofen", nothing),
+        ("Write a poem about a doctor and her lawyer", nothing),
         ("the law of cosines", nothing),
         ("What happens when a judge sues for peace", nothing),
+        ("Who won the final last night?", nothing),
     ] {
         assert_eq!(names(text), wanted, "{text:?}");
     }
@@ -44,7 +46,8 @@ fn a_word_counts_in_its_own_language() {
     assert_eq!(names("What is a good gift for my sister and her kids?"), Vec::<&str>::new());
     assert_eq!(names("Der Hund hat Rattengift gefressen und das Kind auch, Vergiftung?"), ["medical"]);
     // A language that nobody wrote a file for.
-    let polish = "Napisz prosze dlugi tekst o tym jak wyglada zycie w malej wsi na wschodzie gdzie vat nie jest";
+    let polish =
+        "Napisz prosze dlugi tekst o tym jak wyglada zycie w malej wsi na wschodzie gdzie vat nie jest";
     assert_eq!(names(polish), Vec::<&str>::new());
 }
 
@@ -63,7 +66,9 @@ fn a_stem_ends_with_its_word() {
 #[test]
 fn a_long_text_is_read_at_both_ends() {
     let filler = "the weather is fine and we walk along the river. ".repeat(20_000);
-    assert_eq!(names(&format!("{filler}Do I have to pay income tax on my severance?")), ["tax", "legal"]);
+    let question = "I sold shares, let my flat and never told HMRC of the rent. Do I have to pay capital gains tax, or \
+        income tax, and is it too late to file a tax return for last year? What will the penalty be?";
+    assert_eq!(names(&format!("{filler}{question}")), ["tax"]);
     assert_eq!(names(&format!("{filler}income tax. {filler}")), Vec::<&str>::new());
 }
 
@@ -100,18 +105,19 @@ proptest! {
                 "[bcdfg]{1,4}",
                 proptest::sample::select(vec![" ", ", ", "-", "", "\n"]).prop_map(str::to_owned),
             ],
-            0..8,
+            0..6,
         ),
     ) {
         let text = pieces.concat();
         let found = found_slowly(&ALONE, &text);
+        let points = read(&text, &mut Sums::new(&MODEL)).points(|_| true).unwrap();
         for (stake, words) in [
             (Stake::Medical, &ALONE[..1]),
             (Stake::Tax, &ALONE[1..2]),
         ] {
             let is_only = found.iter().all(|phrase| words.contains(phrase));
             if is_only {
-                prop_assert_eq!(stakes_of(&text).contains(&stake), !found.is_empty(), "{:?}", text);
+                prop_assert_eq!(points.of[stake as usize] > 0, !found.is_empty(), "{:?}", text);
             }
         }
     }
