@@ -47,7 +47,7 @@ class Notices:
             self._words,
             conversation=self._request.conversation,
             task=str(decision.task),
-            stakes=(),
+            stakes=stakes_of(self._request.prompt) if self._settings.warnings.high_stakes else (),
         )
 
     def before_sending(self, egress: Pass | None) -> list[WarningLabel]:

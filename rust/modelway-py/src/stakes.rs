@@ -16,7 +16,8 @@ pub(crate) fn stakes_of<'py>(text: &Bound<'py, PyString>) -> PyResult<Bound<'py,
 
 /// What the weights of stakes are trained on: a row for each text and who wrote it.
 #[pyfunction]
-pub(crate) fn stakes_features(py: Python<'_>, rows: Vec<(String, u32)>) -> FeatureBatch {
-    let rows: Vec<_> = rows.iter().map(|(text, hand)| (text.as_str(), *hand)).collect();
-    FeatureBatch::of(py, training::rows(&rows).into_iter())
+pub(crate) fn stakes_features(rows: &Bound<'_, PyAny>) -> PyResult<FeatureBatch> {
+    let held: Vec<(String, u32)> = rows.extract()?;
+    let texts: Vec<_> = held.iter().map(|(text, hand)| (text.as_str(), *hand)).collect();
+    Ok(FeatureBatch::of(rows.py(), training::rows(&texts).into_iter()))
 }
