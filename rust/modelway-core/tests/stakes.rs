@@ -11,7 +11,7 @@ use serde_json::Value;
 use support::{rows, strings};
 
 /// What was reached by label on rows of a hand that nobody who wrote words or trained weights had seen: the aim,
-/// 0.90 and 0.85, was not. Docs/privacy.md tells so.
+/// 0.90 and 0.85, was not, as docs/privacy.md tells.
 const PRECISION: f64 = 0.85;
 const RECALL: f64 = 0.75;
 
