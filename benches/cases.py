@@ -7,6 +7,7 @@ from typing import Any, NamedTuple
 
 import modelway as mw
 from modelway._core import EmptyCall
+from modelway.types import stakes_of
 
 PROMPT = "Write a Rust function that parses JSON and returns the list of keys.."
 assert len(PROMPT.encode()) == 69
@@ -34,5 +35,8 @@ CASES = {
     "select_100_models": Case(router_of(100).select, PROMPT),
     "classify_69_bytes": Case(THREE.classify, PROMPT),
     "select_4_kilobytes": Case(THREE.select, FOUR_KILOBYTES, 50),
+    "stakes_69_bytes": Case(stakes_of, PROMPT),
+    "stakes_4_kilobytes": Case(stakes_of, FOUR_KILOBYTES, 50),
+    "stakes_1_megabyte": Case(stakes_of, FOUR_KILOBYTES * 256, 50),
     "select_1_megabyte": Case(THREE.select, FOUR_KILOBYTES * 256, 50),
 }

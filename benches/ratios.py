@@ -18,6 +18,9 @@ PROMISES = (
     ("select_task_given", "empty_call", 4.0),
     ("select_100_models", "select_69_bytes", 1.5),
     ("select_1_megabyte", "select_4_kilobytes", 2.0),
+    ("stakes_69_bytes", "select_69_bytes", 3.0),
+    ("stakes_4_kilobytes", "select_4_kilobytes", 4.0),
+    ("stakes_1_megabyte", "stakes_4_kilobytes", 2.0),
 )
 
 

@@ -46,6 +46,8 @@ __all__ = [
     "features",
     "shipped_weights",
     "silent_weights",
+    "stakes_features",
+    "stakes_of",
 ]
 
 #: How the extension was built: version, profile ("release" or "debug"), target (the processor).
@@ -66,6 +68,16 @@ def shipped_weights() -> bytes:
 
 def silent_weights() -> bytes:
     """A file of weights that say nothing of any text, and of which every answer is followed."""
+
+def stakes_of(text: str) -> tuple[str, ...]:
+    """Which of ``tax``, ``medical`` and ``legal`` a request is about, so that a wrong answer could do harm. Of a text
+    of more than 2 KiB the first and the last are read, each for itself; English, Spanish, French, German and Chinese
+    are known. docs/privacy.md tells how much is found."""
+
+def stakes_features(rows: Sequence[tuple[str, int]]) -> FeatureBatch:
+    """What the weights behind ``stakes_of`` are trained on, for texts and who wrote each (0: not one by whose rows the
+    lexicon was written). Columns: the buckets of ``features``, then what words say, as ``classify/stakes/model.rs``
+    tells. What rows of one hand alone have does not count in them."""
 
 @final
 class TaskClass:

@@ -132,7 +132,8 @@ class Degraded:
 class WarningLabel:
     """What should be known beside the answer; no part of its text.
 
-    ``kind`` is ``math``, ``code`` or ``external`` (told before anything is sent). Once a conversation and kind.
+    ``kind`` is ``math``, ``code``, ``external`` (told before anything is sent) or ``high_stakes``. Once a conversation
+    and kind.
     """
 
     kind: str

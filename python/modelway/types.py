@@ -22,6 +22,7 @@ from modelway._core import (
     SelectionReason,
     TaskClass,
     build_profile,
+    stakes_of,
 )
 
 __all__ = [
@@ -46,4 +47,5 @@ __all__ = [
     "SelectionReason",
     "TaskClass",
     "build_profile",
+    "stakes_of",
 ]

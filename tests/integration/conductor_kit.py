@@ -22,7 +22,7 @@ PNG = "data:image/png;base64,iVBORw0KGgo="
 SHORT = "[deadlines]\nload_ms = 300\nfirst_token_ms = 300\nbetween_tokens_ms = 300\n"
 #: No model of a busy machine is told to be slow.
 #: Without labels, which have tests of their own.
-QUIET = "[warnings]\nmath = false\ncode = false\n"
+QUIET = "[warnings]\nmath = false\ncode = false\nhigh_stakes = false\n"
 PATIENT = "[timeouts]\nquick_ms = 60_000\nstandard_ms = 60_000\n"
 VISION = '[[models]]\nid = "vision-model"\nbackend = "local"\ncapabilities = ["TextGeneration", "VisionInput"]\n'
 

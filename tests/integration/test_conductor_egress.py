@@ -19,6 +19,7 @@ from modelway.backends.mock import Fault, FaultKind, MockModelConfig, MultiModel
 from modelway.conductor import consents
 from modelway.privacy.consent import ConsentStore
 from modelway.privacy.ledger import EgressLedger, Entry
+from modelway.terminology import load_words
 
 LONG = " ".join(["word"] * 300)
 
@@ -279,6 +280,20 @@ async def test_warnings_come_once_a_conversation(world):
         other = await conductor.complete(CODE, conversation="b")
     label = "Review before using - may contain bugs."
     assert [label in reply.warnings for reply in (first, again, other)] == [True, False, True]
+
+
+async def test_high_stakes_are_told_once_a_conversation_and_stake(world):
+    tax = "Do I have to pay income tax on lottery winnings?"
+    doctor = "My baby has a high fever and vomits, should I call a doctor?"
+    off = "[warnings]\nhigh_stakes = false\n"
+    async with mw.Conductor(world.config(allow="false")) as conductor:
+        replies = [await conductor.complete(prompt, conversation="a") for prompt in (tax, tax, doctor)]
+    async with mw.Conductor(world.config(allow="false", more=off)) as conductor:
+        silent = await conductor.complete(tax)
+    words = load_words()
+    told = [words.label("tax")], [], [words.label("medical")]
+    assert [list(reply.warnings) for reply in replies] == list(told)
+    assert silent.warnings == ()
 
 
 async def test_a_specialist_is_announced_under_its_usual_name(world):

@@ -12,8 +12,8 @@ from modelway.terminology import load_words
 WORDS = load_words()
 
 
-def kinds(labels: Labels, config: WarningsConfig, conversation: str | None, task: str) -> list[str]:
-    found = labels.beside(config, WORDS, conversation=conversation, task=task)
+def kinds(labels: Labels, config: WarningsConfig, conversation: str | None, task: str, *stakes: str) -> list[str]:
+    found = labels.beside(config, WORDS, conversation=conversation, task=task, stakes=stakes)
     assert all(label.announce() == label.text for label in found)
     return [label.kind for label in found]
 
@@ -28,14 +28,24 @@ def test_once_a_conversation_and_kind() -> None:
     assert kinds(labels, on, "a", "general") == []
 
 
-@pytest.mark.parametrize("kind", ["math", "code", "external"])
+def test_what_is_at_stake_has_its_own_words() -> None:
+    labels, on = Labels(), WarningsConfig()
+    found = labels.beside(on, WORDS, conversation="a", task="general", stakes=["tax", "legal"])
+    assert [(label.kind, label.text) for label in found] == [
+        ("high_stakes", WORDS.label("tax")),
+        ("high_stakes", WORDS.label("legal")),
+    ]
+    assert kinds(labels, on, "a", "math", "tax", "medical") == ["math", "high_stakes"]
+
+
+@pytest.mark.parametrize("kind", ["math", "code", "external", "high_stakes"])
 def test_each_can_be_turned_off(kind: str) -> None:
     labels, config = Labels(), WarningsConfig(**{kind: False})
-    told = kinds(labels, config, None, "math") + kinds(labels, config, None, "code")
+    told = kinds(labels, config, None, "math", "tax") + kinds(labels, config, None, "code")
     told += [
         label.kind for label in labels.before_sending(config, WORDS, conversation=None, destination="api.example.com")
     ]
-    assert set(told) == {"math", "code", "external"} - {kind}
+    assert set(told) == {"math", "code", "external", "high_stakes"} - {kind}
 
 
 def test_each_destination_is_told() -> None:

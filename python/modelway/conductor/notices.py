@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 from modelway.errors import UnknownModel
 from modelway.events import ConsentNeeded, Degraded, ModelSelected, WarningLabel
 from modelway.explain import rejection_sentence
-from modelway.types import SelectionReason
+from modelway.types import SelectionReason, stakes_of
 
 if TYPE_CHECKING:
     from modelway.conductor.lineup import Lineup
@@ -47,6 +47,7 @@ class Notices:
             self._words,
             conversation=self._request.conversation,
             task=str(decision.task),
+            stakes=stakes_of(self._request.prompt) if self._settings.warnings.high_stakes else (),
         )
 
     def before_sending(self, egress: Pass | None) -> list[WarningLabel]:

@@ -88,6 +88,8 @@ class WarningsConfig(Section):
     """Beside code: review it before use."""
     external: bool = True
     """Before data is sent to a provider: that it will be."""
+    high_stakes: bool = True
+    """Beside tax, medical and legal questions: ask somebody who answers for it."""
 
 
 class TerminologyConfig(Section):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections import OrderedDict
+from collections.abc import Iterable
 from typing import TYPE_CHECKING
 
 from modelway.events import WarningLabel
@@ -14,7 +15,7 @@ if TYPE_CHECKING:
 #: So many conversations are remembered; of one that was forgotten the warnings come once more.
 _CONVERSATIONS = 10_000
 #: Tasks whose answers have a warning of their own.
-_OF_TASK = frozenset({"math", "code"})
+_OF_TASK = {"math": "math", "code": "code"}
 
 
 class Labels:
@@ -24,12 +25,17 @@ class Labels:
         self._told: OrderedDict[str, set[str]] = OrderedDict()
 
     def beside(
-        self, config: WarningsConfig, words: Words, *, conversation: str | None, task: str
+        self, config: WarningsConfig, words: Words, *, conversation: str | None, task: str, stakes: Iterable[str]
     ) -> list[WarningLabel]:
-        """For an answer to ``task`` (short name)."""
-        if task in _OF_TASK and getattr(config, task) and self._is_new(conversation, task):
-            return [WarningLabel(task, words.label(task))]
-        return []
+        """For an answer to ``task`` (short name); ``stakes``: which of ``tax``, ``medical``, ``legal`` it is about."""
+        kind = _OF_TASK.get(task)
+        labels = []
+        if kind is not None and getattr(config, kind) and self._is_new(conversation, kind):
+            labels.append(WarningLabel(kind, words.label(kind)))
+        if config.high_stakes:
+            new = [stake for stake in stakes if self._is_new(conversation, stake)]
+            labels += [WarningLabel("high_stakes", words.label(stake)) for stake in new]
+        return labels
 
     def before_sending(
         self, config: WarningsConfig, words: Words, *, conversation: str | None, destination: str

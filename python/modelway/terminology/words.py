@@ -30,7 +30,7 @@ class Words:
     names: Mapping[str, str]
 
     def label(self, kind: str, *, destination: str = "") -> str:
-        """The warning of this kind: ``math``, ``code``, ``external``."""
+        """The warning of this kind: ``math``, ``code``, ``external``, ``tax``, ``medical``, ``legal``."""
         return self._in_all("labels", kind).replace("{destination}", destination)
 
     def hand_off(self, task: str) -> str:

@@ -34,7 +34,7 @@ def mock_config(
         if model not in server.models:
             raise ValueError(f"mock_config: defaults[{task!r}] = {model!r} is none of {', '.join(server.models)}")
     lines = [] if manages_memory else ["[memory]", "manage = false"]
-    lines += [] if warns else ["[warnings]", "math = false", "code = false"]
+    lines += [] if warns else ["[warnings]", "math = false", "code = false", "high_stakes = false"]
     lines += ["[defaults]", *(f"{task} = {_toml(model)}" for task, model in defaults.items())]
     if fallbacks:
         lines += ["[fallbacks]", *(f"{_toml(name)} = {_toml(list(chain))}" for name, chain in fallbacks.items())]

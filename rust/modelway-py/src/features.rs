@@ -29,17 +29,31 @@ pub(crate) fn feature_batch(texts: &Bound<'_, PyAny>) -> PyResult<FeatureBatch> 
     let held = held(texts)?;
     let texts: Vec<_> = held.iter().map(text).collect();
     let rows = py.detach(|| Rows::extract(&texts, all_cores()));
-    let mut indptr = 0_u64.to_le_bytes().to_vec();
-    let (mut columns, mut values) = (Vec::new(), Vec::new());
-    for row in 0..rows.len() {
-        for (column, value) in rows.row(row) {
-            columns.extend((column as u32).to_le_bytes());
-            values.extend(value.to_le_bytes());
+    Ok(FeatureBatch::of(
+        py,
+        (0..rows.len()).map(|row| rows.row(row).map(|(column, value)| (column as u32, value))),
+    ))
+}
+
+impl FeatureBatch {
+    /// Rows of (column, value).
+    pub(crate) fn of<R: IntoIterator<Item = (u32, f32)>>(
+        py: Python<'_>,
+        rows: impl Iterator<Item = R>,
+    ) -> Self {
+        let mut indptr = 0_u64.to_le_bytes().to_vec();
+        let (mut columns, mut values) = (Vec::new(), Vec::new());
+        for row in rows {
+            for (column, value) in row {
+                columns.extend(column.to_le_bytes());
+                values.extend(value.to_le_bytes());
+            }
+            indptr.extend((columns.len() as u64 / 4).to_le_bytes());
         }
-        indptr.extend((columns.len() as u64 / 4).to_le_bytes());
+        let [indptr, columns, values] =
+            [indptr, columns, values].map(|bytes| PyBytes::new(py, &bytes).unbind());
+        Self { indptr, columns, values }
     }
-    let [indptr, columns, values] = [indptr, columns, values].map(|bytes| PyBytes::new(py, &bytes).unbind());
-    Ok(FeatureBatch { indptr, columns, values })
 }
 
 /// What the columns of features mean.

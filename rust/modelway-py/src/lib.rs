@@ -21,6 +21,7 @@ mod router;
 mod rules;
 mod semaphore;
 mod settings;
+mod stakes;
 mod training;
 
 use pyo3::prelude::*;
@@ -71,6 +72,8 @@ fn _core(module: &Bound<'_, PyModule>) -> PyResult<()> {
     module.add_function(wrap_pyfunction!(training::shipped_weights, module)?)?;
     module.add_function(wrap_pyfunction!(training::silent_weights, module)?)?;
     module.add_function(wrap_pyfunction!(features::feature_batch, module)?)?;
+    module.add_function(wrap_pyfunction!(stakes::stakes_of, module)?)?;
+    module.add_function(wrap_pyfunction!(stakes::stakes_features, module)?)?;
     module.add("feature_space", features::feature_space(module.py())?)?;
     module.add("classifier_fingerprint", features::fingerprint())?;
     module.add_class::<router::CoreRouter>()?;

@@ -27,18 +27,7 @@ pub fn features(text: &str) -> Vec<(u32, f32)> {
             counted.end_part(folded);
         });
     }
-    let share = 1.0 / (found.ngrams.len().max(1) as f32).sqrt();
-    let mut row: Vec<(u32, f32)> = Vec::with_capacity(found.ngrams.len() + 32);
-    found.ngrams.sort_unstable();
-    for same in found.ngrams.chunk_by(|one, other| one == other) {
-        row.push((same[0], same.len() as f32 * share));
-    }
-    for column in found.openings {
-        match row.binary_search_by_key(&column, |(column, _)| *column) {
-            Ok(place) => row[place].1 += OPENING_VALUE,
-            Err(place) => row.insert(place, (column, OPENING_VALUE)),
-        }
-    }
+    let mut row = found.row();
     let mut counts = [0; LEVELS.len()];
     counted.shape.each(|place, count| counts[place] = count);
     let mut column = BUCKETS as u32;
@@ -54,10 +43,30 @@ pub fn features(text: &str) -> Vec<(u32, f32)> {
     row
 }
 
+/// The buckets of the n-grams and openings that were told.
 #[derive(Debug, Default)]
-struct Found {
+pub(super) struct Found {
     ngrams: Vec<u32>,
     openings: Vec<u32>,
+}
+
+impl Found {
+    /// The columns of the buckets in a row of the training matrix.
+    pub(super) fn row(mut self) -> Vec<(u32, f32)> {
+        let share = 1.0 / (self.ngrams.len().max(1) as f32).sqrt();
+        let mut row: Vec<(u32, f32)> = Vec::with_capacity(self.ngrams.len() + 32);
+        self.ngrams.sort_unstable();
+        for same in self.ngrams.chunk_by(|one, other| one == other) {
+            row.push((same[0], same.len() as f32 * share));
+        }
+        for column in self.openings {
+            match row.binary_search_by_key(&column, |(column, _)| *column) {
+                Ok(place) => row[place].1 += OPENING_VALUE,
+                Err(place) => row.insert(place, (column, OPENING_VALUE)),
+            }
+        }
+        row
+    }
 }
 
 impl Sink for Found {

@@ -1,0 +1,44 @@
+//! What the trainer reads: the very numbers that weighing adds weights for.
+//!
+//! The lexicon was written looking at the rows, of which it knows more than of any text to come. So that the
+//! weights do not trust it too much, entries that one hand's rows alone have do not count in them.
+
+use std::collections::HashMap;
+
+use super::super::ngrams::BUCKETS;
+use super::super::training::Found as Ngrams;
+use super::model::{WORD_COLUMNS, word_columns};
+use super::reader::{Found, parts, read};
+
+/// All columns of a row: the buckets of n-grams, then what words say.
+pub const WIDTH: usize = BUCKETS + WORD_COLUMNS;
+
+/// A row of the training matrix for each of `texts`, of a long one for its head: (column, value), by column. Beside
+/// each text who wrote it; 0 where the lexicon was not written looking at it.
+#[must_use]
+pub fn rows(texts: &[(&str, u32)]) -> Vec<Vec<(u32, f32)>> {
+    let read: Vec<_> = texts.iter().map(|(text, hand)| (read_one(text), *hand)).collect();
+    // The only hand whose rows have an entry; 0 where there are several.
+    let mut only: HashMap<usize, u32> = HashMap::new();
+    for ((found, _), hand) in read.iter().filter(|(_, hand)| *hand != 0) {
+        for entry in found.entries() {
+            only.entry(entry).and_modify(|one| *one = if *one == *hand { *hand } else { 0 }).or_insert(*hand);
+        }
+    }
+    let row = |((found, ngrams), hand): ((Found, Ngrams), u32)| {
+        let counts = |entry: usize| hand == 0 || only.get(&entry) != Some(&hand);
+        let mut row = ngrams.row();
+        if let Some(points) = found.points(counts) {
+            let columns = word_columns(&points).into_iter().enumerate().filter(|(_, value)| *value != 0.0);
+            row.extend(columns.map(|(column, value)| ((BUCKETS + column) as u32, value)));
+        }
+        row
+    };
+    read.into_iter().map(row).collect()
+}
+
+fn read_one(text: &str) -> (Found, Ngrams) {
+    let mut ngrams = Ngrams::default();
+    let found = read(parts(text).next().unwrap_or_default(), &mut ngrams);
+    (found, ngrams)
+}
