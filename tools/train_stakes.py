@@ -18,13 +18,13 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from modelway._core import feature_space, stakes_features
+from modelway._core import stakes_features
 
 ROOT = Path(__file__).parents[1]
 ROWS = ROOT / "tests/data/stakes.jsonl"
 WEIGHTS = ROOT / "rust/modelway-core/src/classify/stakes/weights.bin"
 STAKES = ("tax", "medical", "legal")
-BUCKETS: int = feature_space["buckets"]
+BUCKETS = 30_720
 WORD_COLUMNS = 4 * len(STAKES) + 2
 WIDTH = BUCKETS + WORD_COLUMNS
 

@@ -76,7 +76,7 @@ def stakes_of(text: str) -> tuple[str, ...]:
 
 def stakes_features(rows: Sequence[tuple[str, int]]) -> FeatureBatch:
     """What the weights behind ``stakes_of`` are trained on, for texts and who wrote each (0: not one by whose rows the
-    lexicon was written). Columns: the buckets of ``features``, then what words say, as ``classify/stakes/model.rs``
+    lexicon was written). Columns: 30,720 buckets, then what words say, as ``classify/stakes/model.rs``
     tells. What rows of one hand alone have does not count in them."""
 
 @final
@@ -509,10 +509,18 @@ class TrainingSet:
     """
 
     def __new__(
-        cls, texts: Sequence[str], labels: bytes, accepted: bytes, weights: bytes, bags: bytes, typical: bytes
+        cls,
+        texts: Sequence[str],
+        labels: bytes,
+        accepted: bytes,
+        weights: bytes,
+        bags: bytes,
+        typical: bytes,
+        grades: bytes,
     ) -> Self:
         """One entry a text: its class (uint8), the classes that are right (uint8, a bit each), how much it counts
-        (float32; 0: not at all), its bag or -1 (int8), whether it calibrates (uint8)."""
+        (float32; 0: not at all), its bag or -1 (int8), whether it calibrates (uint8), how much thought it takes
+        (uint8, 1 to 5; 0: not known)."""
     def train(self, rows: bytes, *, steps: int, base: bytes | None = None, threads: int | None = None) -> bytes:
         """A file of weights from some rows (uint32), starting from the file ``base``, else from nothing; not
         calibrated."""

@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 
 WHOLE = (1 << 64) - 1
 MIX, MIX_PAIR, MIX_FOUR = 0x9E3779B97F4A7C15, 0xC2B2AE3D27D4EB4F, 0x9E3779B1
-SAMPLE_BYTES, BUCKETS = 2048, 30720
+SAMPLE_BYTES, BUCKETS = 2048, 64512
 
 INVISIBLE = re.compile("[\u00ad\u200b-\u200f\u202a-\u202e\u2060-\u2069\ufe00-\ufe0f\ufeff\U000e0000-\U000e007f]")
 CONTROL = re.compile("[\x00-\x08\x0e-\x1f\x7f-\x9f]")

@@ -155,17 +155,27 @@ def test_a_family_that_alone_has_its_label_is_lost() -> None:
 
 
 ROWS = np.arange(2, dtype="<u4").tobytes()
-FACTS = (b"\0\1", b"\1\2", np.ones(2, "<f4").tobytes(), b"\xff\xff", b"\1\1")
+FACTS = (b"\0\1", b"\1\2", np.ones(2, "<f4").tobytes(), b"\xff\xff", b"\1\1", b"\0\5")
 
 
 @pytest.mark.parametrize(
     ("place", "wrong"),
-    [(0, b"\0"), (0, b"\0\7"), (1, b"\1\1"), (1, b"\1\x82"), (2, b"123"), (3, b""), (4, b"\1\1\1")],
+    [
+        (0, b"\0"),
+        (0, b"\0\7"),
+        (1, b"\1\1"),
+        (1, b"\1\x82"),
+        (2, b"123"),
+        (3, b""),
+        (4, b"\1\1\1"),
+        (5, b"\0"),
+        (5, b"\0\6"),
+    ],
 )
 def test_facts_that_do_not_fit_the_texts_are_refused(place: int, wrong: bytes) -> None:
     facts = [*FACTS]
     facts[place] = wrong
-    with pytest.raises(ValueError, match=r"label|weights"):
+    with pytest.raises(ValueError, match=r"label|weights|grade"):
         TrainingSet(["a", "b"], *facts)
 
 

@@ -54,10 +54,11 @@ class Corpus:
         weight: Sequence[float] | None = None,
         bag: Sequence[int] | None = None,
         typical: Sequence[bool] | None = None,
+        grade: Sequence[int] | None = None,
     ) -> Corpus:
         """``weight`` replaces that of the rows. Rows of one ``bag`` train one model together with those in none (-1,
         the default), and the models are averaged. ``typical``: those that are like what will be asked, by default
-        all; they alone calibrate, and teach complexity."""
+        all; they alone calibrate, and they teach complexity, as do those with a ``grade`` (1 to 5; 0: not known)."""
         texts = [row.text for row in rows]
         counts = np.array([row.weight for row in rows] if weight is None else weight, np.float32)
         examples = TrainingSet(
@@ -67,6 +68,7 @@ class Corpus:
             counts.tobytes(),
             np.array([-1] * len(rows) if bag is None else bag, np.int8).tobytes(),
             bytes([True] * len(rows) if typical is None else typical),
+            bytes([0] * len(rows) if grade is None else grade),
         )
         return cls(examples, Truth.of(rows), fold, counts, prior_of(config, texts))
 

@@ -63,6 +63,7 @@ impl TrainingSet {
         weights: &[u8],
         bags: &[u8],
         typical: &[u8],
+        grades: &[u8],
     ) -> PyResult<Self> {
         let py = texts.py();
         let held = held(texts)?;
@@ -73,6 +74,7 @@ impl TrainingSet {
             weight: numbers("weights", weights, f32::from_le_bytes)?,
             bag: bags.iter().map(|bag| bag.cast_signed()).collect(),
             typical: typical.iter().map(|flag| *flag != 0).collect(),
+            grade: grades.to_vec(),
         };
         let rows = py.detach(|| Rows::extract(&texts, all_cores()));
         Ok(Self { core: Core::new(rows, labels).map_err(PyValueError::new_err)? })

@@ -7,8 +7,9 @@
 use super::folded::{BLOCK, Folded, four_round};
 use super::tokens::{MIX, MIX_PAIR, Word, key_of_char};
 
-/// How many buckets the n-grams share.
-pub const BUCKETS: usize = 30_720;
+/// How many buckets the n-grams share: with eight bytes each and the shape, half a megabyte, which stays in the
+/// second-level cache.
+pub const BUCKETS: usize = 64_512;
 /// The value of an opening in its bucket, where an n-gram's is its share of all.
 pub const OPENING_VALUE: f32 = 0.3;
 
@@ -70,9 +71,9 @@ pub(super) trait Sink {
     fn opening(&mut self, id: u32, at: usize);
 }
 
-/// The bucket of an n-gram or opening.
-pub(super) const fn bucket(id: u32) -> usize {
-    ((id as u64 * BUCKETS as u64) >> 32) as usize
+/// The bucket of an n-gram or opening, of so many.
+pub(super) const fn bucket(id: u32, buckets: usize) -> usize {
+    ((id as u64 * buckets as u64) >> 32) as usize
 }
 
 const fn upper_half(hash: u64) -> u32 {

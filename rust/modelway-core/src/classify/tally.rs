@@ -77,7 +77,7 @@ impl Sink for Tally<'_> {
 
     #[inline]
     fn ngram(&mut self, under: Lanes, id: u32, _at: usize) -> Lanes {
-        under.with(&self.rows[bucket(id)])
+        under.with(&self.rows[bucket(id, BUCKETS)])
     }
 
     #[inline]
@@ -86,7 +86,7 @@ impl Sink for Tally<'_> {
     }
 
     fn opening(&mut self, id: u32, _at: usize) {
-        self.opening.add(Lanes::default().with(&self.rows[bucket(id)]));
+        self.opening.add(Lanes::default().with(&self.rows[bucket(id, BUCKETS)]));
     }
 }
 

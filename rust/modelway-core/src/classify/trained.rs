@@ -7,7 +7,7 @@ use super::counted::Counted;
 use super::fold::fold;
 use super::folded::Folded;
 use super::lexicon::{Hit, Keywords, Lexicon, Reader};
-use super::ngrams::{Sink, bucket};
+use super::ngrams::{BUCKETS, Sink, bucket};
 use super::normal::Normal;
 use super::prior::Prior;
 use super::sample::{SAMPLE_BYTES, Sample};
@@ -215,7 +215,7 @@ impl<'a> Heard<'a> {
             let span = spans.partition_point(|(symbol, _)| *symbol <= at);
             let Some(token) = self.tokens[first..].get_mut(span.wrapping_sub(1)) else { continue };
             let sum = if is_opening { &mut token.openings } else { &mut token.ngrams };
-            let row = self.weights.rows()[bucket(id)].0;
+            let row = self.weights.rows()[bucket(id, BUCKETS)].0;
             sum.iter_mut().zip(row).for_each(|(sum, weight)| *sum += f32::from(weight));
         }
     }

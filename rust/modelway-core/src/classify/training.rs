@@ -27,7 +27,7 @@ pub fn features(text: &str) -> Vec<(u32, f32)> {
             counted.end_part(folded);
         });
     }
-    let mut row = found.row();
+    let mut row = found.row(BUCKETS);
     let mut counts = [0; LEVELS.len()];
     counted.shape.each(|place, count| counts[place] = count);
     let mut column = BUCKETS as u32;
@@ -43,7 +43,7 @@ pub fn features(text: &str) -> Vec<(u32, f32)> {
     row
 }
 
-/// The buckets of the n-grams and openings that were told.
+/// The n-grams and openings that were told.
 #[derive(Debug, Default)]
 pub(super) struct Found {
     ngrams: Vec<u32>,
@@ -51,10 +51,11 @@ pub(super) struct Found {
 }
 
 impl Found {
-    /// The columns of the buckets in a row of the training matrix.
-    pub(super) fn row(mut self) -> Vec<(u32, f32)> {
+    /// Their columns in a row of the training matrix, among so many buckets.
+    pub(super) fn row(mut self, buckets: usize) -> Vec<(u32, f32)> {
         let share = 1.0 / (self.ngrams.len().max(1) as f32).sqrt();
         let mut row: Vec<(u32, f32)> = Vec::with_capacity(self.ngrams.len() + 32);
+        self.ngrams.iter_mut().chain(&mut self.openings).for_each(|id| *id = bucket(*id, buckets) as u32);
         self.ngrams.sort_unstable();
         for same in self.ngrams.chunk_by(|one, other| one == other) {
             row.push((same[0], same.len() as f32 * share));
@@ -73,13 +74,13 @@ impl Sink for Found {
     type Under = ();
 
     fn ngram(&mut self, (): (), id: u32, _at: usize) {
-        self.ngrams.push(bucket(id) as u32);
+        self.ngrams.push(id);
     }
 
     fn settle(&mut self, (): ()) {}
 
     fn opening(&mut self, id: u32, _at: usize) {
-        self.openings.push(bucket(id) as u32);
+        self.openings.push(id);
     }
 }
 

@@ -26,6 +26,10 @@ const HEAD_PENALTY: Penalty = Penalty { l2: 1e-4, power: 0.35 };
 const HEAD_DEEP: f32 = 10.0;
 /// What the head is to say of a general row that might be called deep.
 const HEAD_ALSO: f32 = 0.5;
+/// The highest grade of complexity.
+const HARDEST: u8 = 5;
+/// How much a graded row counts in the head of complexity.
+const HEAD_GRADED: f32 = 4.0;
 /// Rows that one thread scores before it asks for more.
 const BLOCK: usize = 256;
 
@@ -40,8 +44,10 @@ pub struct Labels {
     pub weight: Vec<f32>,
     /// Rows of one bag train one model together with those in no bag (-1); the models are averaged.
     pub bag: Vec<i8>,
-    /// Whether it is like what will be asked: such rows alone calibrate, and teach complexity.
+    /// Whether it is like what will be asked: such rows alone calibrate, and they teach complexity.
     pub typical: Vec<bool>,
+    /// How much thought it takes, from 1 to `HARDEST`; 0: not known. Such rows teach complexity too.
+    pub grade: Vec<u8>,
 }
 
 /// Rows to train on.
@@ -70,15 +76,20 @@ impl TrainingSet {
     /// # Errors
     /// A list of another length than the rows, or a number that is no class.
     pub fn new(rows: Rows, labels: Labels) -> Result<Self, &'static str> {
-        let Labels { first, accepted, weight, bag, typical } = &labels;
-        let lengths = [first.len(), accepted.len(), weight.len(), bag.len(), typical.len()];
-        if lengths != [rows.len(); 5] {
-            return Err("each text has one label, one set of accepted labels, one weight, one bag");
+        let Labels { first, accepted, weight, bag, typical, grade } = &labels;
+        let lengths = [first.len(), accepted.len(), weight.len(), bag.len(), typical.len(), grade.len()];
+        if lengths != [rows.len(); 6] {
+            return Err(
+                "each text has one label, one set of accepted labels, one weight, one bag, one grade",
+            );
         }
         if first.iter().zip(accepted).any(|(label, accepted)| {
             usize::from(*label) >= CLASSES || accepted >> label & 1 == 0 || *accepted >> CLASSES != 0
         }) {
             return Err("a label is a place among the classes, and accepted");
+        }
+        if grade.iter().any(|grade| *grade > HARDEST) {
+            return Err("a grade is a number from 1 to 5, or 0 where it is not known");
         }
         Ok(Self { rows, labels })
     }
@@ -207,17 +218,20 @@ impl TrainingSet {
         })
     }
 
-    /// Deep prompts against quick and general ones. A head of its own because deep is no topic: as a seventh
+    /// Deep prompts against quick and general ones, and graded prompts of every class by their grade. A head of its own because deep is no topic: as a seventh
     /// class it ranks difficulty worse.
     fn head_examples(&self, chosen: &[u32], base: Option<&Linear>) -> Examples<2> {
         let mut examples = Examples::default();
         for row in chosen {
             let place = *row as usize;
-            if !self.labels.typical[place] || self.labels.weight[place] <= 0.0 {
+            let grade = self.labels.grade[place];
+            if (grade == 0 && !self.labels.typical[place]) || self.labels.weight[place] <= 0.0 {
                 continue;
             }
+            let task = READABLE[usize::from(self.labels.first[place])];
             let maybe = self.labels.accepted[place] >> DEEP & 1 == 1;
-            let (deep, weight) = match READABLE[usize::from(self.labels.first[place])] {
+            let (deep, weight) = match task {
+                _ if grade > 0 => (thought(grade, task), HEAD_GRADED),
                 TaskClass::DeepThinking => (1.0, HEAD_DEEP),
                 TaskClass::General if maybe => (HEAD_ALSO, 1.0),
                 TaskClass::General | TaskClass::QuickResponse => (0.0, 1.0),
@@ -232,4 +246,11 @@ impl TrainingSet {
         }
         examples
     }
+}
+
+/// What the head is to say of a graded row: the middle between its grade and its label, as a prompt that is to go
+/// to deep thinking is to rank above others of its grade.
+fn thought(grade: u8, task: TaskClass) -> f32 {
+    let by_grade = f32::from(grade - 1) / f32::from(HARDEST - 1);
+    f32::midpoint(by_grade, f32::from(u8::from(matches!(task, TaskClass::DeepThinking))))
 }

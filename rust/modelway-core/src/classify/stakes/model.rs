@@ -6,11 +6,13 @@
 
 use std::sync::LazyLock;
 
-use super::super::ngrams::{BUCKETS, OPENING_VALUE, Sink, bucket};
+use super::super::ngrams::{OPENING_VALUE, Sink, bucket};
 use super::Stake;
 use super::reader::Points;
 
 const STAKES: usize = Stake::ALL.len();
+/// How many buckets the n-grams share.
+pub(super) const BUCKETS: usize = 30_720;
 /// Columns that the points of words fill.
 pub(super) const WORD_COLUMNS: usize = 4 * STAKES + 2;
 /// Rows of numbers before the bytes.
@@ -110,12 +112,12 @@ impl Sink for Sums {
 
     fn ngram(&mut self, (): (), id: u32, _at: usize) {
         self.ngrams += 1;
-        add(&mut self.text, self.model.buckets[bucket(id)]);
+        add(&mut self.text, self.model.buckets[bucket(id, BUCKETS)]);
     }
 
     fn settle(&mut self, (): ()) {}
 
     fn opening(&mut self, id: u32, _at: usize) {
-        add(&mut self.openings, self.model.buckets[bucket(id)]);
+        add(&mut self.openings, self.model.buckets[bucket(id, BUCKETS)]);
     }
 }

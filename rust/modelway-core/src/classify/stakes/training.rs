@@ -5,9 +5,8 @@
 
 use std::collections::HashMap;
 
-use super::super::ngrams::BUCKETS;
 use super::super::training::Found as Ngrams;
-use super::model::{WORD_COLUMNS, word_columns};
+use super::model::{BUCKETS, WORD_COLUMNS, word_columns};
 use super::reader::{Found, parts, read};
 
 /// All columns of a row: the buckets of n-grams, then what words say.
@@ -27,7 +26,7 @@ pub fn rows(texts: &[(&str, u32)]) -> Vec<Vec<(u32, f32)>> {
     }
     let row = |((found, ngrams), hand): ((Found, Ngrams), u32)| {
         let counts = |entry: usize| hand == 0 || only.get(&entry) != Some(&hand);
-        let mut row = ngrams.row();
+        let mut row = ngrams.row(BUCKETS);
         if let Some(points) = found.points(counts) {
             let columns = word_columns(&points).into_iter().enumerate().filter(|(_, value)| *value != 0.0);
             row.extend(columns.map(|(column, value)| ((BUCKETS + column) as u32, value)));
