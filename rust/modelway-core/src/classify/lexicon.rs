@@ -247,9 +247,7 @@ mod tests {
 
     #[test]
     fn phrases_shield_their_words() {
-        for shielded in ["the area code", "the code of conduct"] {
-            assert!(hits(shielded).iter().all(|hit| hit.task == TaskClass::General), "{shielded}");
-        }
+        assert_eq!(hits("the moral code"), []);
         assert_eq!(hits("an integral role"), []);
         assert!(hits("the integral of x").iter().any(|hit| hit.task == TaskClass::Mathematical));
     }
