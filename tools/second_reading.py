@@ -3,7 +3,7 @@
     python tools/second_reading.py
 
 Compares the first labels of data/second_reading.jsonl with those of the same rows in data/prompts: the share that is
-equal, and Cohen's kappa, the part of what chance would not explain (Educational and Psychological Measurement 20, 1960).
+equal, and Cohen's kappa, the part of what chance does not explain (Educ. Psychol. Meas. 20, 1960).
 """
 
 from __future__ import annotations

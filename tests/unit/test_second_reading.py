@@ -2,8 +2,19 @@
 
 from __future__ import annotations
 
+import importlib
+from pathlib import Path
+from types import ModuleType
+
 import pytest
-from second_reading import agreement, kappa, pairs_by_language
+
+TOOLS = Path(__file__).parents[2] / "tools"
+
+
+@pytest.fixture
+def reading(monkeypatch: pytest.MonkeyPatch) -> ModuleType:
+    monkeypatch.syspath_prepend(str(TOOLS))
+    return importlib.import_module("second_reading")
 
 
 @pytest.mark.parametrize(
@@ -16,13 +27,15 @@ from second_reading import agreement, kappa, pairs_by_language
         ({"aa": 3}, 1.0, 1.0),
     ],
 )
-def test_kappa_is_what_chance_does_not_explain(counts: dict[str, int], equal: float, wanted: float) -> None:
+def test_kappa_is_what_chance_does_not_explain(
+    reading: ModuleType, counts: dict[str, int], equal: float, wanted: float
+) -> None:
     pairs = [(pair[0], pair[1]) for pair, count in counts.items() for _ in range(count)]
-    assert agreement(pairs) == pytest.approx(equal)
-    assert kappa(pairs) == pytest.approx(wanted)
+    assert reading.agreement(pairs) == pytest.approx(equal)
+    assert reading.kappa(pairs) == pytest.approx(wanted)
 
 
-def test_a_tenth_of_each_language_was_read_twice() -> None:
-    for language, pairs in pairs_by_language().items():
+def test_a_tenth_of_each_language_was_read_twice(reading: ModuleType) -> None:
+    for language, pairs in reading.pairs_by_language().items():
         assert len(pairs) >= 40, language
-        assert kappa(pairs) > 0.8, language
+        assert reading.kappa(pairs) > 0.8, language
