@@ -2,9 +2,9 @@
 
     python tools/learning_curves.py DATA [--plot FILE]
 
-Learns from an eighth, a quarter, a half and all of data/prompts (whole batches, drawn by the hash of their names) beside
-all of the files in DATA, then from such parts of DATA's typed prompts beside all of data/prompts, and reads each row
-by weights that did not learn from its fold. Prints the tables of docs/classifier.md; ``--plot`` draws them, with
+Learns from an eighth, a quarter, a half and all of data/prompts (whole batches, drawn by the hash of their names)
+beside all of the files in DATA, then from such parts of DATA's typed prompts beside all of data/prompts, and reads each
+row by weights that did not learn from its fold. Prints the tables of docs/classifier.md; ``--plot`` draws them, with
 matplotlib, which nothing else needs: ``pip install matplotlib``. Takes ten minutes of two cores.
 """
 

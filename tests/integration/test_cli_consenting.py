@@ -63,7 +63,7 @@ def answered(config: Path, keys: str) -> tuple[int, str, str]:
             os.close(theirs)
             shown = read_until(ours, QUESTION)
             os.write(ours, keys.encode())
-            output, _ = process.communicate(timeout=3)
+            output, _ = process.communicate(timeout=4)
             return process.returncode, output, shown + rest_of(ours)
         finally:
             process.kill()

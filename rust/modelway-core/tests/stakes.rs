@@ -10,9 +10,9 @@ use modelway_core::classify::{Stake, stakes_of};
 use serde_json::Value;
 use support::{rows, strings};
 
-/// What was reached by label on rows of a hand that nobody who wrote words or trained weights had seen: the aim,
-/// 0.90 and 0.85, was not, as docs/privacy.md tells.
-const PRECISION: f64 = 0.85;
+/// What was reached by label on the half that is kept aside of rows that no word was written for: the aim, 0.90 and
+/// 0.85, was not, as docs/privacy.md tells.
+const PRECISION: f64 = 0.86;
 const RECALL: f64 = 0.75;
 
 /// Right, wrong and missed.
@@ -92,7 +92,7 @@ fn the_rows_are_what_is_said_of_them() {
     for lang in ["en", "es", "fr", "de", "zh"] {
         let kept: Vec<_> = of("kept").filter(|row| row["lang"] == lang).collect();
         let quiet = kept.iter().filter(|row| strings(&row["stakes"]).is_empty()).count();
-        assert!(kept.len() >= 95 && quiet * 100 >= kept.len() * 45, "{lang}: {quiet} of {}", kept.len());
+        assert!(kept.len() >= 90 && quiet * 100 >= kept.len() * 45, "{lang}: {quiet} of {}", kept.len());
     }
     let tuned: BTreeSet<_> = of("tune").flat_map(runs).collect();
     for row in of("kept") {
