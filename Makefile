@@ -159,6 +159,8 @@ model-data:
 model: model-data $(STAMPS)/dev ## the shipped weights anew, from the labelled prompts in DATA=FOLDER
 	$(BANNER) 'model'
 	$(BIN)/python tools/train_shipped.py '$(DATA)'
+	@$(MAKE) --no-print-directory $(STAMPS)/dev
+	$(BIN)/python tools/train_stakes.py
 
 .PHONY: wheel
 wheel: $(STAMPS)/venv ## dist/*.whl for this machine

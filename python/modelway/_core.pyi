@@ -76,7 +76,7 @@ def stakes_of(text: str) -> tuple[str, ...]:
 
 def stakes_features(rows: Sequence[tuple[str, int]]) -> FeatureBatch:
     """What the weights behind ``stakes_of`` are trained on, for texts and who wrote each (0: not one by whose rows the
-    lexicon was written). Columns: 30,720 buckets, then what words say, as ``classify/stakes/model.rs``
+    lexicon was written). Columns: 30,720 buckets, then what words and tasks say, as ``classify/stakes/model.rs``
     tells. What rows of one hand alone have does not count in them."""
 
 @final

@@ -10,10 +10,9 @@ use modelway_core::classify::{Stake, stakes_of};
 use serde_json::Value;
 use support::{rows, strings};
 
-/// What was reached by label on the half that is kept aside of rows that no word was written for: the aim, 0.90 and
-/// 0.85, was not, as docs/privacy.md tells.
-const PRECISION: f64 = 0.86;
-const RECALL: f64 = 0.75;
+/// What precision and recall were reached on the half that is kept aside of rows that no word was written for: of
+/// requests that any label is due to, and of labels.
+const REACHED: [(&str, f64, f64); 2] = [("requests", 0.90, 0.85), ("labels", 0.87, 0.80)];
 
 /// Right, wrong and missed.
 #[derive(Clone, Copy, Debug, Default)]
@@ -64,9 +63,9 @@ fn kept_rows_are_found() {
     for (name, counts) in &counts {
         println!("{name:8} precision {:.3} recall {:.3} {counts:?}", counts.precision(), counts.recall());
     }
-    for name in ["requests", "labels"] {
+    for (name, precision, recall) in REACHED {
         let counts = counts[name];
-        assert!(counts.precision() >= PRECISION && counts.recall() >= RECALL, "{name}: {counts:?}");
+        assert!(counts.precision() >= precision && counts.recall() >= recall, "{name}: {counts:?}");
     }
 }
 
@@ -92,7 +91,7 @@ fn the_rows_are_what_is_said_of_them() {
     for lang in ["en", "es", "fr", "de", "zh"] {
         let kept: Vec<_> = of("kept").filter(|row| row["lang"] == lang).collect();
         let quiet = kept.iter().filter(|row| strings(&row["stakes"]).is_empty()).count();
-        assert!(kept.len() >= 90 && quiet * 100 >= kept.len() * 45, "{lang}: {quiet} of {}", kept.len());
+        assert!(kept.len() >= 135 && quiet * 100 >= kept.len() * 45, "{lang}: {quiet} of {}", kept.len());
     }
     let tuned: BTreeSet<_> = of("tune").flat_map(runs).collect();
     for row in of("kept") {

@@ -1,8 +1,8 @@
 //! Whether somebody could be harmed by relying on a wrong answer: questions of tax, medicine and law.
 //!
 //! The words of five languages are looked for in a bounded look at the user's own words. What they say, with the
-//! n-grams of the text, is weighed by small weights trained on labelled requests, which have learnt what no list
-//! of words tells: a story about a doctor asks for no doctor.
+//! n-grams of the text and the task it is read as, is weighed by small weights trained on labelled requests, which
+//! have learnt what no list of words tells: a story about a doctor asks for no doctor.
 
 mod model;
 mod reader;
@@ -11,7 +11,7 @@ mod words;
 
 use smallvec::SmallVec;
 
-use model::{MODEL, Sums};
+use model::{MODEL, Sums, columns};
 use reader::{parts, read};
 
 /// What a wrong answer could do harm in.
@@ -48,7 +48,7 @@ pub fn stakes_of(text: &str) -> SmallVec<[Stake; 3]> {
     for part in parts(text) {
         let mut sums = Sums::new(&MODEL);
         if let Some(points) = read(part, &mut sums).points(|_| true) {
-            sums.stakes(&points).for_each(|stake| is_at_stake[stake as usize] = true);
+            sums.stakes(columns(&points, part)).for_each(|stake| is_at_stake[stake as usize] = true);
         }
     }
     Stake::ALL.into_iter().filter(|stake| is_at_stake[*stake as usize]).collect()

@@ -67,8 +67,11 @@ fn a_stem_ends_with_its_word() {
 fn a_long_text_is_read_at_both_ends() {
     let filler = "the weather is fine and we walk along the river. ".repeat(20_000);
     let question = "I sold shares, let my flat and never told HMRC of the rent. Do I have to pay capital gains tax, or \
-        income tax, and is it too late to file a tax return for last year? What will the penalty be?";
+        income tax, and is it too late to file a tax return for last year? What will the penalty be? My \
+        accountant says that the rent is taxable, the mortgage interest hardly deductible any more, and that \
+        HMRC adds interest for each year. Should I disclose it before they ask, and can I spread what I owe?";
     assert_eq!(names(&format!("{filler}{question}")), ["tax"]);
+    assert_eq!(names(&format!("{question}{filler}")), ["tax"]);
     assert_eq!(names(&format!("{filler}income tax. {filler}")), Vec::<&str>::new());
 }
 
