@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import tomllib
+
 import pytest
 from conductor_kit import (
     CODE,
@@ -19,6 +21,7 @@ from conductor_kit import (
 )
 
 from modelway.backends.mock import Fault, MockModelConfig
+from modelway.config import Config
 from modelway.errors import (
     ContextTooLong,
     InvalidRequest,
@@ -108,6 +111,21 @@ async def test_s9_history_knows_models_times_and_outcomes_but_no_words(server, c
     assert 0 < attempt.ttft_ms <= attempt.duration_ms <= first.duration_ms
     assert "Rust" not in repr(conductor.history)
     assert "says so" not in repr(conductor.history)
+    assert first.prompt is None
+
+
+async def test_history_has_words_only_while_the_user_wants_them_and_says_so(server, open_conductor, caplog):
+    silent = config_text(server.url)
+    telling = f"{silent}\n[privacy]\nhistory_text = true\n"
+    conductor = open_conductor(silent)
+    for text in (silent, telling, telling, silent, telling):
+        conductor.router.replace_config(Config.model_validate(tomllib.loads(text)))
+        await conductor.complete(CODE)
+    assert [record.prompt for record in conductor.history] == [None, CODE, CODE, None, CODE]
+    assert CODE not in repr(conductor.history)
+    told = [record.getMessage() for record in caplog.records if "history_text" in record.getMessage()]
+    assert len(told) == 2, "once each time it is switched on"
+    assert CODE not in "".join(told)
 
 
 async def test_s10_a_general_model_serves_when_all_specialists_are_down(server, conductor):

@@ -1,4 +1,4 @@
-"""What is remembered of each request: models, times and outcomes, never its words.
+"""What is remembered of each request: models, times and outcomes, and its words only where the user wants them kept.
 
 The prompt stands there as an HMAC under a key that lives and dies with the process: equal prompts can
 be told, and nothing can be looked up in a table of hashes.
@@ -9,7 +9,7 @@ from __future__ import annotations
 import hmac
 import secrets
 import time
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import UTC, datetime
 
 from modelway.errors import (
@@ -47,7 +47,8 @@ class RequestRecord:
     else None. ``outcome`` is ``success``, ``cancelled``, ``interrupted`` (it broke off after its first
     token), ``no_model``, ``context_length``, ``limited``, ``queue_full``, or the outcome kind of an error that
     went to the caller (``rejected``, ``unauthorized``). ``queued_ms`` is what it waited in queues, over all
-    candidates, also in vain. ``ttft_ms`` counts from the arrival, over all attempts.
+    candidates, also in vain. ``ttft_ms`` counts from the arrival, over all attempts. ``prompt`` is None unless
+    ``[privacy] history_text`` is on.
     """
 
     request_id: str
@@ -60,12 +61,14 @@ class RequestRecord:
     ttft_ms: float | None
     duration_ms: float
     outcome: str
+    # Left out of the repr: it would end up in logs.
+    prompt: str | None = field(default=None, repr=False)
 
 
 class Trace:
     """A request while it runs; ``record`` freezes it. Cancelled is what it is until something else is known."""
 
-    def __init__(self, request_id: str, prompt: str) -> None:
+    def __init__(self, request_id: str, prompt: str, *, keeps_text: bool) -> None:
         self.request_id = request_id
         self.task: str | None = None
         self.attempts: list[AttemptRecord] = []
@@ -73,6 +76,7 @@ class Trace:
         self.queued_ms = 0.0
         self.ttft_ms: float | None = None
         self.outcome = "cancelled"
+        self._prompt = prompt if keeps_text else None
         self._prompt_hash = hmac.digest(_KEY, prompt.encode(), "sha256").hex()
         self._started_at = datetime.now(UTC)
         self._started = time.perf_counter()
@@ -111,4 +115,5 @@ class Trace:
             ttft_ms=self.ttft_ms,
             duration_ms=self.elapsed_ms(),
             outcome=self.outcome,
+            prompt=self._prompt,
         )

@@ -7,6 +7,7 @@ runs.
 from __future__ import annotations
 
 import asyncio
+import logging
 import random
 from collections import deque
 from collections.abc import AsyncGenerator, Mapping, Sequence
@@ -39,6 +40,8 @@ if TYPE_CHECKING:
     from modelway.config.settings import Settings
     from modelway.pools import PoolStats
 
+logger = logging.getLogger("modelway.conductor")
+
 __all__ = ["AttemptRecord", "Conductor", "Reply", "RequestRecord"]
 
 
@@ -66,6 +69,7 @@ class Conductor:
         self.monitor = Monitor(router, self._waiters, self._lineup_in_force, self._own_config, look=self.memory.look)
         self.consents = Consents(router)
         self._labels = Labels()
+        self._told_of_text = False
         self._closed = False
         self._chance = random.random
         #: Streams under way. A caller's that is garbage in a circle is closed from its outermost part inwards; the
@@ -187,7 +191,7 @@ class Conductor:
             prefer_warm=prefer_warm,
         )
         deadlines = request_deadlines(asyncio.get_running_loop().time(), deadline_ms, self.settings.deadlines.total_ms)
-        trace = Trace(request_id or uuid4().hex, request.prompt)
+        trace = Trace(request_id or uuid4().hex, request.prompt, keeps_text=self._keeps_text())
         run = Run(request, call, trace, deadlines, Failures(self.router))
         try:
             async with await self._lineup_in_force() as lineup:
@@ -218,6 +222,17 @@ class Conductor:
             raise
         finally:
             self.history.append(run.trace.record())
+
+    def _keeps_text(self) -> bool:
+        """Whether prompts are kept; says so once each time it is switched on."""
+        keeps = self.settings.privacy.history_text
+        if keeps and not self._told_of_text:
+            logger.warning(
+                "prompts are kept as text, of the last %d requests, in memory: [privacy] history_text is on",
+                HISTORY_LENGTH,
+            )
+        self._told_of_text = keeps
+        return keeps
 
     def _refuse_if_closed(self) -> None:
         if self._closed:

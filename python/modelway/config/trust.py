@@ -67,6 +67,9 @@ class PrivacyConfig(Section):
     secret_scan_before_external: bool = True
     """Whether text is searched for secrets before it leaves this device. There is no search yet, so with true nothing
     is sent; false sends it unsearched."""
+    history_text: bool = False
+    """Whether the history of the last 1,000 requests, in the memory of the process, holds prompts as text. Otherwise it
+    has keyed hashes, which tell equal prompts and nothing else."""
     consents: Annotated[tuple[ConsentConfig, ...], Field(strict=False)] = ()
     """Consents given here, beside those given by ``modelway consent grant``."""
 

@@ -33,6 +33,7 @@ def _privacy(settings: Settings) -> dict[str, Any]:
         "allow_external": privacy.allow_external,
         "allow_lan": privacy.allow_lan,
         "secret_scan_before_external": privacy.secret_scan_before_external,
+        "history_text": privacy.history_text,
         "destinations": sorted({model.destination for model in models if model.destination is not None}),
         "forbidden_licenses": list(settings.forbid_licenses),
     }
