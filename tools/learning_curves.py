@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from train_shipped import STEPS, Prompts, load
+from train_shipped import STEPS, Prompts, corpus_of, load
 
 from modelway import Config
 from modelway.learn.duplicates import FOLDS
@@ -100,15 +100,7 @@ def main() -> None:
     options.add_argument("--plot", type=Path, metavar="FILE")
     asked = options.parse_args()
     prompts = load(asked.data)
-    corpus = Corpus.of(
-        Config(),
-        prompts.rows,
-        prompts.fold,
-        weight=prompts.weight,
-        bag=prompts.bag,
-        typical=prompts.typical.tolist(),
-        grade=prompts.grade,
-    )
+    corpus = corpus_of(prompts)
     own, natural = prompts.own, prompts.typical & ~prompts.own
     place = np.array([drawn(row.id.rpartition("-")[0] if row.source == "own" else row.id) for row in prompts.rows])
     whole = answers_of(prompts, corpus, np.ones(len(own), np.bool_))

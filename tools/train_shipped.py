@@ -96,16 +96,7 @@ def main() -> int:
         print(*faults, sep="\n", file=sys.stderr)
         return 1
     prompts = load(asked.data)
-    corpus = Corpus.of(
-        Config(),
-        prompts.rows,
-        prompts.fold,
-        weight=prompts.weight,
-        bag=prompts.bag,
-        typical=prompts.typical.tolist(),
-        grade=prompts.grade,
-    )
-    trained = train(corpus, None, STEPS)
+    trained = train(corpus_of(prompts), None, STEPS)
     report = measured(prompts, trained)
     kept = [row for rows in read_prompts().values() for row in rows if is_kept(row)]
     if asked.kept:
@@ -147,6 +138,19 @@ def load(data: Path | None) -> Prompts:
         [0] * len(given) + [row.get("grade", 0) for row in own],
         np.array([mark == "misled" for mark in [*marks, *(row.get("hard") for row in own)]]),
         is_own,
+    )
+
+
+def corpus_of(prompts: Prompts) -> Corpus:
+    """What training makes of the rows."""
+    return Corpus.of(
+        Config(),
+        prompts.rows,
+        prompts.fold,
+        weight=prompts.weight,
+        bag=prompts.bag,
+        typical=prompts.typical.tolist(),
+        grade=prompts.grade,
     )
 
 
